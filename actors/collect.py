@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Literal
 
 import trio
 
+from actors.run_facts import RunFacts
 from actors.run_statements import RunStatements
 from actors.submissions import UnknownDevices, make_update, split
+from domain.lifecycle import MESSAGE_RECEIVED, PAYLOAD_PREPARED
 from domain.model import (
     ConnectionFact,
     ConnectionFactKind,
@@ -29,6 +31,7 @@ from domain.position import wire_names
 from ports.providers import ProviderFault
 from runtime.backoff import Backoff
 from runtime.reply import Reply
+from runtime.tracing import calls_of_trace
 
 if TYPE_CHECKING:
     from collections.abc import Collection as AnyCollection
@@ -103,6 +106,7 @@ class Collection:
         self._answered: set[str] = set()
         self._poller: Poller | None = None  # of the run that goes on
         self.collected = Collected()
+        self.facts = RunFacts(connection.provider_type)
 
     @property
     def devices(self) -> AnyCollection[Device]:
@@ -185,7 +189,8 @@ class Collection:
         for attempt in range(1, MAX_ATTEMPTS_PER_PAGE + 1):
             self.collected.call_begun_at = self._clock.now()
             try:
-                page = await poller.fetch(external_ids, cursor, token)
+                with calls_of_trace(self._trace_id):
+                    page = await poller.fetch(external_ids, cursor, token)
             except ProviderFault as fault:
                 if attempt == MAX_ATTEMPTS_PER_PAGE or not _is_worth_a_retry(fault):
                     raise
@@ -238,6 +243,7 @@ class Collection:
         if not (updates or invalid or statements or page.cursor or last):
             return
         self._record(page, len(updates))
+        self.facts.note_invalid(invalid)
         submission = Submission(
             origin=self._origin,
             trace_id=self._trace_id,
@@ -262,15 +268,15 @@ class Collection:
         outcome.
         """
         now = self._clock.now()
-        self._log.info("telematics_provider_message_received", received_at=now, frames=page.records)
-        self._log.info(
-            "telematics_ingress_payload_prepared",
-            payload_prepared_at=now,
-            updates=updates,
-            devices_answered=len(page.answered),
-            malformed=page.malformed_count,
-            ignored=page.ignored,
-        )
+        prepared = {
+            "updates": updates,
+            "devices_answered": len(page.answered & self._devices.keys()),
+            "malformed": page.malformed_count,
+            "ignored": page.ignored,
+        }
+        self.facts.note_page(now, page.records, prepared)
+        self._log.info(MESSAGE_RECEIVED, received_at=now, frames=page.records)
+        self._log.info(PAYLOAD_PREPARED, payload_prepared_at=now, **prepared)
 
     def _ledger_items(self, page: Page, received_at: datetime) -> tuple[InvalidItem, ...]:
         """Return a ledger item for each device and wrong field of the page's malformed records."""

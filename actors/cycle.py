@@ -15,6 +15,7 @@ from actors.collect import Collection
 from actors.records import count_dropped, nest_dropped
 from actors.rosters import DEFAULT_ROSTERS, Rosters
 from domain.cycles import CycleEnd, CycleOutcome
+from domain.lifecycle import COLLECTED, CYCLE_TRIGGERED, triggered_fields
 from domain.model import (
     ConnectionFact,
     ConnectionFactKind,
@@ -119,13 +120,8 @@ class Cycle:
         return outcome
 
     async def _collect_all(self, fetch_seconds: float) -> CycleOutcome:
-        self._log.info(
-            "workspace_poll_cycle_triggered",
-            slot_at=self._start.key.slot_start_at,
-            attempt=self._start.key.attempt,
-            trigger=str(self._start.key.trigger),
-            cycle_started_at=self._clock.now(),
-        )
+        started_at = self._start.started_at or self._clock.now()
+        self._log.info(CYCLE_TRIGGERED, **triggered_fields(self._start.key, started_at))
         self._roster_deadline = trio.current_time() + ROSTER_SHARE * fetch_seconds
         with trio.move_on_after(fetch_seconds) as deadline:
             async with trio.open_nursery() as nursery:
@@ -210,7 +206,10 @@ class Cycle:
         self._facts.append(self._failure(provider_id, fault.fault, str(fault)))
         if fault.unreadable:
             self._malformed += 1
-            self._invalid.append(self._unreadable_answer(provider_id, fault))
+            unreadable = self._unreadable_answer(provider_id, fault)
+            self._invalid.append(unreadable)
+            if (run := self._runs.get(provider_id)) is not None:
+                run.facts.note_invalid((unreadable,))
             self._facts.append(self._fact(provider_id, ConnectionFactKind.UNREADABLE))
 
     def _unreadable_answer(self, provider_id: str, fault: ProviderFault) -> InvalidItem:
@@ -284,6 +283,7 @@ class Cycle:
                 receipts = [await reply.wait() for reply in collected.replies]
                 for receipt in receipts:
                     if receipt is not None:
+                        self._runs[provider_id].facts.note_receipt(receipt)
                         outcomes.update(str(result.outcome) for result in receipt.results)
                         self._dropped += count_dropped(receipt)
                 if collected.cursor is not None and all(receipts):
@@ -307,6 +307,7 @@ class Cycle:
             ),
             "device_errors": sum(collected.device_errors for collected in self._collected.values()),
             "refused_signals": nest_dropped(dropped),
+            COLLECTED: {name: run.facts.stored() for name, run in self._runs.items()},
             **({"rosters": self._rosters} if self._rosters else {}),
             **({"switched_off": off} if (off := self._find_switched_off()) else {}),
         }

@@ -13,6 +13,12 @@ import logging
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from domain.lifecycle import (
+    INGEST_COMPLETED,
+    UPDATE_ACCEPTED,
+    UPDATE_REJECTED,
+    completed_fields,
+)
 from domain.model import Outcome
 from domain.refusals import UNKNOWN_SIGNAL
 from domain.signals import CATALOGUE
@@ -49,13 +55,13 @@ def _log_updates(
     if dropped := count_dropped(receipt):
         fields["dropped_readings"] = nest_dropped(dropped)
     if accepted:
-        log.log(level, "telematics_update_accepted", updates=accepted, **fields)
+        log.log(level, UPDATE_ACCEPTED, updates=accepted, **fields)
     if refused or records:
         if records:
             fields["records"] = dict(records)
         log.log(
             level,
-            "telematics_update_rejected",
+            UPDATE_REJECTED,
             updates=refused.total(),
             reasons=dict(refused),
             **fields,
@@ -123,6 +129,8 @@ def _identity(submission: Submission, receipt: Receipt) -> dict[str, Any]:
     if submission.updates:
         fields["workspace_id"] = submission.updates[0].workspace_id
         fields["received_at"] = submission.updates[-1].received_at
+        if submission.origin == "poll":  # its submissions are of one connection each
+            fields["provider_id"] = submission.updates[0].provider_id
     return fields
 
 
@@ -131,11 +139,9 @@ def _log_cycle_end(log: FilteringBoundLogger, submission: Submission) -> None:
     if cycle is None:
         return
     log.info(
-        "workspace_poll_ingest_completed",
+        INGEST_COMPLETED,
         workspace_id=cycle.key.workspace_id,
         cycle_id=cycle.cycle_id,
         trace_id=submission.trace_id,
-        cycle_ended_at=cycle.ended_at,
-        outcome=str(cycle.outcome),
-        result_summary=cycle.summary,
+        **completed_fields(cycle.ended_at, cycle.outcome, cycle.summary),
     )

@@ -19,11 +19,13 @@ from actors.single_fault import single_fault
 from actors.statistics import StreamStatistics
 from actors.stream_activity import StreamActivity
 from actors.stream_news import StreamNews
+from domain.lifecycle import MESSAGE_RECEIVED, PAYLOAD_PREPARED
 from domain.model import ConnectionFact, ConnectionFactKind, FaultClass, Submission
 from ports.providers import ProviderFault
 from runtime.backoff import Backoff
 from runtime.logs import EdgeLog, get_logger
 from runtime.mailbox import LaneFull, MailboxClosed
+from runtime.tracing import calls_of_trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,6 +90,7 @@ class StreamActor:
         self._is_behind = False  # frames of the open connection wait to be read
         self._was_open = False  # the present or last attempt got an open connection
         self._open_since: float | None = None
+        self._trace_id = ""  # of the present or last attempt: its handshake and its seed
 
     async def run(self) -> None:
         """Hold one connection for ever; after each loss reconnect with full jitter.
@@ -129,7 +132,8 @@ class StreamActor:
                 FaultClass.CONFIGURATION, "this provider type does not stream", permanent=True
             )
         self._intake.scrubber = streamer.scrubber
-        with single_fault():
+        self._trace_id = uuid.uuid4().hex
+        with single_fault(), calls_of_trace(self._trace_id):
             async with streamer.connect() as socket:
                 await self._subscribe(socket)
                 self._note_open()
@@ -209,7 +213,7 @@ class StreamActor:
             self._view,
             self._tools,
             self._log,
-            trace_id=uuid.uuid4().hex,
+            trace_id=self._trace_id,
             origin="stream",
         )
         with trio.move_on_after(SEED_BUDGET_SECONDS) as budget:
@@ -289,17 +293,16 @@ class StreamActor:
         """Log that data came and is handed over. A busy stream does so several times a second."""
         if not submission.updates:
             return
-        trace_id = submission.trace_id
         self._log.debug(
-            "telematics_provider_message_received",
-            trace_id=trace_id,
+            MESSAGE_RECEIVED,
+            trace_id=submission.trace_id,
             provider_type=self._provider_type(),
             received_at=submission.updates[-1].received_at,
             frames=self._intake.newly_received(),
         )
         self._log.debug(
-            "telematics_ingress_payload_prepared",
-            trace_id=trace_id,
+            PAYLOAD_PREPARED,
+            trace_id=submission.trace_id,
             payload_prepared_at=self._clock.now(),
             devices=len(submission.updates),
         )
@@ -321,7 +324,7 @@ class StreamActor:
         self._edge.recovered()
         self._news.note_open(self._open_since)
         self._submit_fact(ConnectionFactKind.STREAM_OPENED)
-        self._log.info("stream_opened", connections=self._connections)
+        self._log.info("stream_opened", connections=self._connections, trace_id=self._trace_id)
 
     def _note_end(self) -> None:
         """Note the end of the connection, whatever its cause.

@@ -39,7 +39,9 @@ class AuditAnswer(AnswerModel):
     who: str = Field(description="the id of a key, `jwt:` and a subject, or the name of a command")
     key_name: str | None = Field(description="the name of that key; null if there is none now")
     address: str | None = Field(description="where the command came from; null for our own")
-    trace_id: str | None = Field(description="the X-Request-Id of the request")
+    trace_id: str | None = Field(
+        description="the trace id of the request, which its answer has as X-Request-Id"
+    )
     changed: list[str] = Field(description="the members whose values differ")
     before: dict[str, Any] | None
     after: dict[str, Any]

@@ -6,15 +6,17 @@ anyway. Until that cycle is recorded, the API shows it from the schedule alone, 
 """
 
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 from quart import Response, request
 
 from api.auth import current_author, current_workspace, no_such_workspace
-from api.bodies import Instant, json_response, read_json, read_query
+from api.bodies import Instant, json_response, read_query
 from api.conflicts import refuse_archived
 from api.cursors import PageQuery
+from api.cycle_records import LifecycleRecordAnswer, present_records
+from api.cycle_requests import CycleRequest, read_cycle_request
 from api.evidence import SummaryDict
 from api.keys import Scope
 from api.operations import Operations
@@ -62,24 +64,20 @@ class CycleAnswer(AnswerModel):
     summary: SummaryDict
 
 
+class CycleDetail(CycleAnswer):
+    """One attempt at one slot, with its lifecycle records: the story of the cycle, in order.
+
+    The shard's log has the same records under the same `trace_id`. While the cycle runs only its
+    start is known, and of a cycle that was `abandoned` because its shard is gone only start and
+    end. A cycle that has not started, or was missed, has none. Further names may come.
+    """
+
+    records: list[LifecycleRecordAnswer]
+
+
 class CycleList(AnswerModel):
     items: list[CycleAnswer]
     next_cursor: str | None
-
-
-When = Annotated[
-    Literal["next_start", "now"],
-    Field(
-        description="`next_start`: the workspace's next regular start, for schedulers. "
-        "`now`: at once, for a person."
-    ),
-]
-
-
-class CycleRequest(BaseModel):
-    """The body of a request to run. Other members are ignored: a scheduler may send its event."""
-
-    when: When = "next_start"
 
 
 class CycleRequested(AnswerModel):
@@ -124,16 +122,16 @@ def _declare_list(operations: Operations, services: ApiServices) -> None:
             else (last.key.slot_start_at, str(last.key.trigger), last.key.attempt),
         )
         return json_response(
-            CycleList(items=[_present(row) for row in page], next_cursor=following)
+            CycleList(items=[CycleAnswer(**_stored(row)) for row in page], next_cursor=following)
         )
 
 
 def _declare_get(operations: Operations, services: ApiServices) -> None:
     @operations.declare(
-        "GET", ONE, scope=Scope.READ, response=CycleAnswer, problems=(NOT_FOUND,), tag=_TAG
+        "GET", ONE, scope=Scope.READ, response=CycleDetail, problems=(NOT_FOUND,), tag=_TAG
     )
     async def get_cycle(workspace_id: str, cycle_id: str) -> Response:
-        """Show one poll cycle.
+        """Show one poll cycle and its lifecycle records.
 
         The next regular cycle of an active workspace is shown too, as `scheduled`. Its id becomes
         404 when the workspace is deactivated or gets another interval, or when another attempt
@@ -141,7 +139,7 @@ def _declare_get(operations: Operations, services: ApiServices) -> None:
         """
         row = await services.reads.get_cycle(workspace_id, cycle_id)
         if row is not None:
-            return json_response(_present(row))
+            return json_response(CycleDetail(**_stored(row), records=present_records(row)))
         scheduled = _find_scheduled(current_workspace(), cycle_id, services.clock.now())
         if scheduled is None:
             raise Problem(NOT_FOUND, f"There is no cycle {cycle_id}.")
@@ -166,7 +164,8 @@ def _declare_run(operations: Operations, services: ApiServices) -> None:
 
         Without a body, or without `when`, the answer names the workspace's next regular cycle. No
         extra cycle runs, so a scheduler may ask for all workspaces at the same instant, and
-        repeated requests before that start cause one run.
+        repeated requests before that start cause one run. The event of an EventBridge API
+        destination is taken as it is and means the same; it cannot ask for a run at once (422).
 
         With `{"when": "now"}` the shard that owns the workspace runs a cycle at once. While such a
         request waits, further ones are answered with the same cycle.
@@ -175,7 +174,7 @@ def _declare_run(operations: Operations, services: ApiServices) -> None:
         shard is paused (409). A cycle at once is refused (409) if it would ask nothing, because
         the connections are switched off.
         """
-        wanted = await _read_request()
+        wanted = await read_cycle_request(workspace_id)
         workspace = await services.registry.get_workspace(workspace_id)
         if workspace is None:
             raise no_such_workspace(workspace_id)
@@ -186,13 +185,24 @@ def _declare_run(operations: Operations, services: ApiServices) -> None:
             raise Problem(CONFLICT, refusal.detail if refusal else None)
         else:
             answer = _find_next(workspace, workspace.ordinal, services.clock.now())
+        if wanted.is_event:
+            _log_event(services, workspace_id, wanted, answer)
         return json_response(answer, 202, {"Location": f"{request.path}/{answer.cycle_id}"})
 
 
-async def _read_request() -> CycleRequest:
-    if not await request.get_data(as_text=False):
-        return CycleRequest()
-    return await read_json(request, CycleRequest)
+def _log_event(
+    services: ApiServices, workspace_id: str, event: CycleRequest, answer: CycleRequested
+) -> None:
+    """Log which event asked for which cycle. The record has the trace id of the request."""
+    services.log.info(
+        "cycle_event_received",
+        workspace_id=workspace_id,
+        cycle_id=answer.cycle_id,
+        event_id=event.id,
+        event_at=event.time,
+        event_source=event.source,
+        detail_type=event.detail_type,
+    )
 
 
 async def _request_now(services: ApiServices, workspace_id: str) -> CycleRequested:
@@ -222,7 +232,7 @@ def _find_next(workspace: Workspace, ordinal: int, now: datetime) -> CycleReques
     )
 
 
-def _find_scheduled(workspace: Workspace, cycle_id: str, now: datetime) -> CycleAnswer | None:
+def _find_scheduled(workspace: Workspace, cycle_id: str, now: datetime) -> CycleDetail | None:
     """Return the regular cycle with this id, if it starts next or has just started.
 
     "Just": within `_RECORDED_WITHIN`, in which its row may not be stored yet. Otherwise None.
@@ -241,9 +251,9 @@ def _regular_key(workspace_id: str, slot_start_at: datetime) -> CycleKey:
     return CycleKey(workspace_id, slot_start_at, CycleTrigger.SCHEDULE, 1)
 
 
-def _present_scheduled(workspace: Workspace, promised: CycleRequested) -> CycleAnswer:
+def _present_scheduled(workspace: Workspace, promised: CycleRequested) -> CycleDetail:
     key = _regular_key(workspace.workspace_id, promised.slot_start_at)
-    return CycleAnswer(
+    return CycleDetail(
         cycle_id=promised.cycle_id,
         workspace_id=key.workspace_id,
         slot_start_at=key.slot_start_at,
@@ -256,6 +266,7 @@ def _present_scheduled(workspace: Workspace, promised: CycleRequested) -> CycleA
         started_at=None,
         ended_at=None,
         summary={},
+        records=[],
     )
 
 
@@ -269,18 +280,6 @@ def _key_before(paging: Paging, token: str | None, workspace_id: str) -> CycleKe
     return CycleKey(*key)
 
 
-def _present(row: CycleRow) -> CycleAnswer:
-    return CycleAnswer(
-        cycle_id=row.cycle_id,
-        workspace_id=row.key.workspace_id,
-        slot_start_at=row.key.slot_start_at,
-        trigger=row.key.trigger,
-        attempt=row.key.attempt,
-        outcome=row.outcome,
-        trace_id=row.trace_id,
-        shard_id=row.shard_id,
-        requested_at=row.requested_at,
-        started_at=row.started_at,
-        ended_at=row.ended_at,
-        summary=dict(row.summary),
-    )
+def _stored(row: CycleRow) -> dict[str, Any]:
+    """Return the members of a recorded cycle's answer."""
+    return {**row._asdict(), **row.key._asdict(), "summary": dict(row.summary)}

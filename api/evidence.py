@@ -110,6 +110,27 @@ class Evidence(AnswerModel):
     refused_signals: dict[str, int] = Field(description="refused readings, by signal")
 
 
+class CollectedAnswer(AnswerModel):
+    """What one connection brought in a cycle, summed up over its pages."""
+
+    provider_type: str
+    received_at: Instant | None = Field(description="when the first page came; null: none did")
+    payload_prepared_at: Instant | None = Field(description="when the last page was handed over")
+    committed_at: Instant | None = Field(description="the last commit; null: none was awaited")
+    frames: int = Field(description="records in the provider's answers")
+    updates: int = Field(description="updates made of them")
+    devices_answered: int = Field(description="configured devices named by the pages, page by page")
+    malformed: int = Field(description="records that could not be read")
+    ignored: int = Field(description="records without news for us")
+    accepted: int = Field(description="updates that changed a snapshot")
+    reasons: dict[str, int] = Field(
+        description="updates that were not accepted, by reason, or by outcome where there is none"
+    )
+    rejected_records: dict[str, int] = Field(
+        description="records that gave no update, or not all of it, by reason"
+    )
+
+
 class CycleSummary(AnswerModel):
     """What a poll cycle brought. Empty until the cycle has ended."""
 
@@ -128,6 +149,9 @@ class CycleSummary(AnswerModel):
     device_errors: int = Field(0, description="vehicles that the provider answered with an error")
     refused_signals: dict[str, dict[str, int]] = Field(
         {}, description="refused readings, by signal and reason"
+    )
+    collected: dict[str, CollectedAnswer] = Field(
+        {}, description="by provider_id; connections that were not called are not in it"
     )
     rosters: dict[str, str] | None = Field(
         None, description="by provider_id: the result of asking for every vehicle; often absent"

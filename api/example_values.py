@@ -10,6 +10,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+from api.example_cycles import CYCLES, EVENT
 from api.example_policies import COUNTS, POLICIES
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ MODELS: Final[Mapping[str, Any]] = MappingProxyType(
         "ProviderPatch": {"active": False},
         "WorkspacePatch": {"name": "North depot"},
         "PolicyPatch": {"stale_after_seconds": 1200.0},
+        "CycleRequest": EVENT,
         "SwapBody": {"external_id": "WDB9634031L654321", "effective_at": "2026-03-01T06:30:00Z"},
     }
 )
@@ -219,20 +221,6 @@ _DATA: Final = {
     "UpdateResult.outcome": "accepted",
     "UpdateResult.reason": None,
     "UpdateResult.errors": [],
-    "outcome": "completed",
-    "trigger": "schedule",
-    "attempt": 1,
-    "requested_at": None,
-    "slot_start_at": "2026-03-01T11:59:24.439546Z",
-    "start_at": "2026-03-01T11:59:24.461Z",
-    "started_at": _ASKED,
-    "ended_at": _ANSWERED,
-    "CycleSummary.connections": {"live": "ok"},
-    "records": 34,
-    "CycleSummary.updates": 33,
-    "outcomes": {"accepted": 33},
-    "rosters": None,
-    "switched_off": None,
     "RejectionAnswer.outcome": "rejected",
     "RejectionAnswer.reason": "future_timestamp",
     "RejectionAnswer.detail": "observed_at is more than 300 s ahead of its arrival",
@@ -353,6 +341,7 @@ MEMBERS: Final[Mapping[str, Any]] = MappingProxyType(
         **_VERDICT,
         **POLICIES,
         **_DATA,
+        **CYCLES,
         **_CATALOGUES,
         **_TRIAL,
         **_RUNTIME,

@@ -64,8 +64,14 @@ last heard from at `last_update_received_at`; null: not once since `configured_a
 ## Runs
 
 `POST …/cycles` answers 202 at once: the cycle will run. Its header `Location` is the path of the
-cycle. Ask that every few seconds until `ended_at` is set: then `outcome` is final, and `summary`
-says what came.
+cycle. Ask that every few seconds until `ended_at` is set: then `outcome` is final, `summary` says
+what came, and `records` tell the story. A target of Amazon EventBridge may send its event as it is.
+
+## Traces
+
+Each request has a trace id: that of its header `traceparent` (W3C Trace Context), otherwise its
+`X-Request-Id` of at most 64 letters, digits, `.`, `_` and `-`, otherwise a new one. The answer has
+it as `X-Request-Id`. What the request stores has it as `trace_id`, and calls to providers carry it.
 
 ## Lists
 

@@ -26,6 +26,7 @@ from api.services import ApiServices
 from api.shapes import Identifier
 from api.submitting import IngestAnswer, UpdateResult, commit
 from api.traces import current_trace_id
+from domain.lifecycle import MESSAGE_RECEIVED, PAYLOAD_PREPARED
 from domain.model import (
     MAX_SAMPLE_BYTES,
     MAX_UPDATES_PER_SUBMISSION,
@@ -278,7 +279,7 @@ def _to_invalid(
 
 def _log_received(services: ApiServices, envelope: ProviderEnvelope, page: Page) -> None:
     services.log.info(
-        "telematics_provider_message_received",
+        MESSAGE_RECEIVED,
         workspace_id=envelope.workspace_id,
         provider_type=envelope.provider_type,
         provider_id=envelope.provider_id,
@@ -286,7 +287,7 @@ def _log_received(services: ApiServices, envelope: ProviderEnvelope, page: Page)
         frames=page.records,
     )
     services.log.info(
-        "telematics_ingress_payload_prepared",
+        PAYLOAD_PREPARED,
         workspace_id=envelope.workspace_id,
         provider_id=envelope.provider_id,
         devices=len({sample.external_id for sample in page.samples}),

@@ -19,6 +19,7 @@ from api.problem_types import CONFLICT, NOT_FOUND, RATE_LIMITED
 from api.problems import Problem
 from api.services import ApiServices
 from api.shapes import AnswerModel, ExternalId
+from api.traces import current_trace_id
 from domain.model import Device, FaultClass, ProviderConnection
 from ports.trials import (
     TrialRefused,
@@ -27,6 +28,7 @@ from ports.trials import (
     TrialWay,
     TrialWish,
 )
+from runtime.tracing import calls_of_trace
 
 _PATH = "/workspaces/{workspace_id}/providers/{provider_id}/test"
 _MAX_ASKED = 100
@@ -136,7 +138,8 @@ def declare_provider_trial(operations: Operations, services: ApiServices) -> Non
             raise Problem(NOT_FOUND, f"There is no provider connection {provider_id}.")
         devices = await _load_devices(services, workspace_id, provider_id)
         try:
-            report = await services.trials.run(connection, devices, wish)
+            with calls_of_trace(current_trace_id()):
+                report = await services.trials.run(connection, devices, wish)
         except TrialRefused as refusal:
             if refusal.retry_after is None:
                 raise Problem(CONFLICT, str(refusal)) from None

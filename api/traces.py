@@ -1,4 +1,4 @@
-"""The trace id of the present request: the client's if it has the right form, otherwise a new one.
+"""The trace id of the present request: that of its `traceparent`, its X-Request-Id, or a new one.
 
 It is in structlog's context, so every log line below a handler has it. It must never be read
 outside a request: an actor binds its own.
@@ -12,24 +12,39 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from domain.trace_context import HEADER, read_trace_id
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 TRACE_HEADER = b"x-request-id"
 
+_PARENT_HEADER = HEADER.encode()
 _FIT = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
 def bind_trace_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
     """Start a new log context for this task with the request's trace id, and return that id.
 
+    A valid `traceparent` (W3C Trace Context) comes first: the whole chain of callers has its trace
+    id. X-Request-Id comes next; beside a traceparent it is only logged, as `request_id`. A header
+    that is not valid counts as absent, and is never an error.
+
     The old context is cleared: a task inherits the context of the task that spawned it, and on a
     kept-alive connection that may have an earlier request's ids.
     """
-    offered = next((value for name, value in headers if name.lower() == TRACE_HEADER), b"")
-    trace_id = offered.decode("ascii") if _FIT.fullmatch(offered) else secrets.token_hex(16)
+    parents, offered = [], ""
+    for name, value in headers:
+        if name.lower() == _PARENT_HEADER:
+            parents.append(value.decode("latin-1"))
+        elif name.lower() == TRACE_HEADER and not offered and _FIT.fullmatch(value):
+            offered = value.decode("ascii")
+    continued = read_trace_id(parents)
+    trace_id = continued or offered or secrets.token_hex(16)
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(trace_id=trace_id)
+    if continued and offered:
+        structlog.contextvars.bind_contextvars(request_id=offered)
     return trace_id
 
 

@@ -16,13 +16,15 @@ class CycleStart(NamedTuple):
     """Answer to the start of a cycle.
 
     `started` is False when the slot already has a completed cycle (or the session is fenced).
-    `trace_id` is that of the row. A requested cycle has the trace id of its request.
+    `trace_id` and `started_at` are those of the row. A requested cycle has the trace id of its
+    request.
     """
 
     started: bool
     key: CycleKey
     cycle_id: str
     trace_id: str | None = None
+    started_at: datetime | None = None
 
 
 class CycleStore(Protocol):

@@ -36,6 +36,7 @@ from providers.bodies import (
 )
 from providers.faults import describe_target, fault_for_error, fault_for_refusal, fault_for_status
 from providers.samples import malformed_answer
+from providers.tracing import trace_headers
 from providers.transport import DialledTransport
 from runtime.clock import Clock, SystemClock
 from runtime.outbound import OutboundRefused
@@ -243,7 +244,10 @@ class HttpPool:
 
     async def _exchange(self, client: httpx.AsyncClient, call: Call, place: str) -> Answer:
         request = client.build_request(
-            call.method, call.url, headers=dict(call.headers), content=call.content
+            call.method,
+            call.url,
+            headers={**call.headers, **trace_headers()},
+            content=call.content,
         )
         try:
             response = await client.send(request, stream=True)

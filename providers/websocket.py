@@ -22,6 +22,7 @@ from domain.model import FaultClass
 from ports.providers import ProviderFault
 from providers.answers import describe_answer, error_code_of, media_type_of, no_error_code
 from providers.faults import MAX_REASON, describe_target, fault_for_refusal, fault_for_status
+from providers.tracing import trace_headers
 from providers.websocket_frames import IdleFrames, SocketLimits, open_connection
 from runtime.exception_groups import first_leaf
 from runtime.outbound import OutboundRefused
@@ -170,15 +171,13 @@ class WebSocketOpener:
     async def _shake_hands(
         self, nursery: trio.Nursery, stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]
     ) -> WebSocketConnection:
-        url = self._endpoint.url
+        url, headers = self._endpoint.url, {**self._endpoint.headers, **trace_headers()}
         return await open_connection(
             nursery,
             stream,
             url.netloc.decode("ascii"),
             url.raw_path.decode("ascii"),
-            extra_headers=[
-                (name.encode(), value.encode()) for name, value in self._endpoint.headers.items()
-            ],
+            extra_headers=[(name.encode(), value.encode()) for name, value in headers.items()],
             limits=SocketLimits(MESSAGE_QUEUE_SIZE, MAX_MESSAGE_SIZE, RECEIVE_BUFFER_BYTES),
         )
 

@@ -47,8 +47,8 @@ class PostgresCycleStore:
                 start = next_attempt(key, cycle_id, found["last_attempt"])
                 row = {**start.key._asdict(), **session._asdict()}
                 ids = {"cycle_id": start.cycle_id, "trace_id": trace_id}
-                if await connection.fetchrow(*bound("start_cycle", **row, **ids)):
-                    return start
+                if stored := await connection.fetchrow(*bound("start_cycle", **row, **ids)):
+                    return start._replace(trace_id=trace_id, started_at=stored["started_at"])
             return refused
 
         return await self._database.run(work)
@@ -117,7 +117,9 @@ class PostgresCycleStore:
             )
             if row is None:
                 return None
-            return CycleStart(True, to_cycle_key(row), row["cycle_id"], row["trace_id"])
+            return CycleStart(
+                True, to_cycle_key(row), row["cycle_id"], row["trace_id"], row["started_at"]
+            )
 
         return await self._database.run(work)
 

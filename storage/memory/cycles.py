@@ -62,7 +62,7 @@ class MemoryCycleStore:
                 {},
             )
             _insert(tables, PollCycleRow(row, session.epoch))
-            return start
+            return start._replace(trace_id=trace_id, started_at=now)
 
     async def record_missed(
         self, session: SessionRef, workspace_id: str, slots: Sequence[datetime]
@@ -141,7 +141,7 @@ class MemoryCycleStore:
                 shard_id=session.shard_id,
             )
             tables.put_cycle(PollCycleRow(row, session.epoch))
-            return CycleStart(True, row.key, row.cycle_id, row.trace_id)
+            return CycleStart(True, row.key, row.cycle_id, row.trace_id, row.started_at)
 
 
 def _attempts(tables: Tables, workspace_id: str, slot: datetime) -> list[CycleRow]:

@@ -20,7 +20,7 @@ INSERT INTO poll_cycles (workspace_id, slot_start_at, trigger, attempt, cycle_id
 VALUES (:workspace_id, :slot_start_at, :trigger, :attempt, :cycle_id, :trace_id,
         :shard_id, :epoch, clock_timestamp(), 'running')
 ON CONFLICT DO NOTHING
-RETURNING 1;
+RETURNING started_at;
 
 -- name: record_missed
 -- Only slots that have no cycle of any kind.
@@ -61,7 +61,7 @@ WHERE (workspace_id, cycle_id) = (
     AND EXISTS (SELECT FROM workspaces w WHERE w.workspace_id = $1 AND w.config_version = $4)
     ORDER BY requested_at LIMIT 1 FOR UPDATE SKIP LOCKED
 )
-RETURNING workspace_id, slot_start_at, trigger, attempt, cycle_id, trace_id;
+RETURNING workspace_id, slot_start_at, trigger, attempt, cycle_id, trace_id, started_at;
 
 -- name: find_silent_connections
 -- Connections with an active device that is stale or was never heard. $2 are provider ids, $3 the

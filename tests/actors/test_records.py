@@ -60,6 +60,7 @@ def test_accepted_and_refused_updates_have_a_record_each(events: Events) -> None
         "received_at": update("bus-1", 4, soc_percent=1).received_at,
         "resource": "workspace:harbour",
         "workspace_id": HARBOUR,
+        "provider_id": "steady",
         "logger_name": "test",
         "log_level": "info",
     }

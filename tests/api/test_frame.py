@@ -10,6 +10,7 @@ import structlog
 import trio
 from h2.connection import H2Connection
 from h2.events import ResponseReceived, StreamEnded
+from werkzeug.datastructures import Headers
 
 from api.frame import FrameLimits
 from tests.api.serving import PATIENCE_SECONDS, Served, make_app, read_to_end, served
@@ -161,6 +162,23 @@ async def test_an_unfit_trace_id_is_replaced_by_one_of_ours() -> None:
     for unfit in ("", "a" * 65, "a b", "a\x7f", "ä"):
         response = await client.get("/ok", headers={"X-Request-Id": unfit})
         assert re.fullmatch("[0-9a-f]{32}", response.headers["X-Request-Id"])
+
+
+async def test_nfr_003_a_traceparent_comes_before_an_id_of_the_client() -> None:
+    client, trace = make_app(Served()).test_client(), "4bf92f3577b34da6a3ce929d0e0e4736"
+    good = f"00-{trace}-00f067aa0ba902b7-01"
+    headers = {"TraceParent": good, "X-Request-Id": "bus-7.retry_2"}
+    response = await client.get("/context", headers=headers)
+    assert response.headers["X-Request-Id"] == trace
+    told = await response.get_json()
+    assert (told["trace_id"], told["request_id"]) == (trace, "bus-7.retry_2")
+    for several in ([("traceparent", good)] * 2, [("traceparent", good.upper())]):
+        both = Headers([*several, ("X-Request-Id", "bus-7.retry_2")])
+        response = await client.get("/context", headers=both)
+        assert response.headers["X-Request-Id"] == "bus-7.retry_2"
+        alone = await client.get("/context", headers=Headers(several))
+        assert re.fullmatch("[0-9a-f]{32}", alone.headers["X-Request-Id"])
+        assert alone.headers["X-Request-Id"] != trace
 
 
 async def test_a_request_logs_its_own_ids_and_none_of_its_tasks_parent() -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 DOCS = sorted(path for path in project_files() if path.suffix == ".md")
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+LIFECYCLE: Final = "domain/lifecycle.py"
 LOG_METHODS = frozenset(("debug", "info", "warning", "error", "critical", "log"))
 FOLDERS = (
     "domain",
@@ -75,12 +76,17 @@ def _default(field: FieldInfo) -> str:
 
 @cache
 def logged_events() -> frozenset[str]:
-    """Return the events of log calls, and both edges of every EdgeLog."""
+    """Return the events of log calls, and both edges of every EdgeLog.
+
+    A log call may name an event by a constant of domain/lifecycle.py.
+    """
     events: set[str] = set()
+    constants = _constants(LIFECYCLE)
     for module, call in _calls():
         called = _last_name(call)
         if called in LOG_METHODS:
             events |= _texts(call)
+            events |= {constants.get(arg.id, "") for arg in call.args if isinstance(arg, ast.Name)}
         elif module.name_of(call.func).endswith("EdgeLog"):
             events |= {
                 f"{subject}_{edge}" for subject in _texts(call) for edge in ("failed", "recovered")
@@ -93,7 +99,7 @@ def logged_fields() -> frozenset[str]:
     """Return the fields that log records may have.
 
     They are keywords of log calls, of `bind` and of an EdgeLog's methods, and the keys in
-    actors/records.py.
+    actors/records.py and domain/lifecycle.py.
     """
     methods = LOG_METHODS | {"bind", "failed", "recovered"}
     fields = {
@@ -104,9 +110,22 @@ def logged_fields() -> frozenset[str]:
         if keyword.arg
     }
     for module in shipped_modules():
-        if str(module.path) == "actors/records.py":
+        if str(module.path) in ("actors/records.py", LIFECYCLE):
             fields |= _texts(module.tree)
     return frozenset(fields)
+
+
+def _constants(path: str) -> dict[str, str]:
+    """Return the module's constants that are texts."""
+    (module,) = [one for one in shipped_modules() if str(one.path) == path]
+    return {
+        node.target.id: node.value.value
+        for node in module.tree.body
+        if isinstance(node, ast.AnnAssign)
+        and isinstance(node.target, ast.Name)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    }
 
 
 def _calls() -> Iterator[tuple[Module, ast.Call]]:

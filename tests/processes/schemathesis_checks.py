@@ -58,6 +58,7 @@ _BEYOND_A_SCHEMA = {
         "this looks like the id of a key",
         "The key would have expired already",
     ),
+    "run_cycle_now": ("It is another workspace than the path's", "An event runs the .+"),
     "check_fleet": (*_LIMITS, *_ZONE, *_CONNECTION),
     "ingest_envelope": ("The connection .+ is of the type .+",),
 }
