@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 DOCS = sorted(path for path in project_files() if path.suffix == ".md")
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-LIFECYCLE: Final = "domain/lifecycle.py"
+LIFECYCLE = "domain/lifecycle.py"
 LOG_METHODS = frozenset(("debug", "info", "warning", "error", "critical", "log"))
 FOLDERS = (
     "domain",
