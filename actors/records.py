@@ -24,10 +24,14 @@ from domain.refusals import UNKNOWN_SIGNAL
 from domain.signals import CATALOGUE
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from structlog.typing import FilteringBoundLogger
 
     from actors.stream_activity import Activity
+    from domain.cycles import CycleEnd
     from domain.model import Receipt, Submission
+    from ports.cycles import AbandonedCycle
 
 
 def log_outcomes(
@@ -43,7 +47,15 @@ def log_outcomes(
     if log.is_enabled_for(level):
         _log_updates(log, level, submission, receipt)
     if submission.cycle is not None and receipt.facts_written:
-        _log_cycle_end(log, submission)
+        _log_cycle_end(log, submission.trace_id, submission.cycle)
+
+
+def log_abandoned(log: FilteringBoundLogger, abandoned: Sequence[AbandonedCycle]) -> None:
+    """Log the ends of cycles whose shard is gone, so that each record of a start has one."""
+    if abandoned:
+        log.warning("poll_cycles_abandoned", cycles=len(abandoned))
+    for cycle in abandoned:
+        _log_cycle_end(log, cycle.trace_id, cycle.end)
 
 
 def _log_updates(
@@ -134,14 +146,11 @@ def _identity(submission: Submission, receipt: Receipt) -> dict[str, Any]:
     return fields
 
 
-def _log_cycle_end(log: FilteringBoundLogger, submission: Submission) -> None:
-    cycle = submission.cycle
-    if cycle is None:
-        return
+def _log_cycle_end(log: FilteringBoundLogger, trace_id: str, cycle: CycleEnd) -> None:
     log.info(
         INGEST_COMPLETED,
         workspace_id=cycle.key.workspace_id,
         cycle_id=cycle.cycle_id,
-        trace_id=submission.trace_id,
+        trace_id=trace_id,
         **completed_fields(cycle.ended_at, cycle.outcome, cycle.summary),
     )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import trio
 
 from actors.cycle import Cycle, PollState
+from actors.records import log_abandoned
 from actors.rosters import Rosters
 from actors.statistics import WorkspaceStatistics
 from domain import schedule
@@ -205,8 +206,7 @@ class WorkspaceActor:
         abandoned = await self._persist(
             lambda: self._cycles.abandon_orphans(self._session, self._view.workspace_id)
         )
-        if abandoned:
-            self._log.warning("poll_cycles_abandoned", cycles=abandoned)
+        log_abandoned(self._log, abandoned)
 
     async def _wait_until_judged(self) -> None:
         """Wait until earlier poll submissions of this workspace have their verdicts.

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from domain.cycles import CycleKey
+    from domain.cycles import CycleEnd, CycleKey
     from domain.model import SessionRef
 
 
@@ -27,6 +27,13 @@ class CycleStart(NamedTuple):
     started_at: datetime | None = None
 
 
+class AbandonedCycle(NamedTuple):
+    """A cycle that nobody will end any more, with the end that was recorded for it."""
+
+    trace_id: str
+    end: CycleEnd
+
+
 class CycleStore(Protocol):
     async def start_cycle(
         self, session: SessionRef, key: CycleKey, cycle_id: str, trace_id: str
@@ -41,8 +48,10 @@ class CycleStore(Protocol):
     ) -> None:
         """Record slots that had no cycle. Slots that already have a row are left alone."""
 
-    async def abandon_orphans(self, session: SessionRef, workspace_id: str) -> int:
-        """Mark the running cycles of this workspace abandoned; return how many.
+    async def abandon_orphans(
+        self, session: SessionRef, workspace_id: str
+    ) -> Sequence[AbandonedCycle]:
+        """Mark the running cycles of this workspace abandoned; return them.
 
         Only the workspace's owner may call this, and only while it runs no cycle.
         """

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from domain.cycles import CycleKey, CycleTrigger
+from domain.cycles import CycleEnd, CycleKey, CycleOutcome, CycleTrigger
 from domain.schedule import cycle_id as make_cycle_id
-from ports.cycles import CycleStart
+from ports.cycles import AbandonedCycle, CycleStart
 from storage.queries import bound, sql
 from storage.rows import to_cycle_key
 
@@ -74,12 +74,15 @@ class PostgresCycleStore:
 
         await self._database.run(work)
 
-    async def abandon_orphans(self, session: SessionRef, workspace_id: str) -> int:
-        async def work(connection: Connection) -> int:
+    async def abandon_orphans(self, session: SessionRef, workspace_id: str) -> list[AbandonedCycle]:
+        async def work(connection: Connection) -> list[AbandonedCycle]:
             if not await _hold(connection, session, workspace_id):
-                return 0
-            abandoned: int = await connection.fetchval(sql("abandon_orphans"), workspace_id)
-            return abandoned
+                return []
+            rows = await connection.fetch(sql("abandon_orphans"), workspace_id)
+            return [
+                abandoned(row["trace_id"], to_cycle_key(row), row["cycle_id"], row["ended_at"])
+                for row in rows
+            ]
 
         return await self._database.run(work)
 
@@ -122,6 +125,11 @@ class PostgresCycleStore:
             )
 
         return await self._database.run(work)
+
+
+def abandoned(trace_id: str, key: CycleKey, cycle_id: str, ended_at: datetime) -> AbandonedCycle:
+    """Return a cycle that was abandoned: what it collected is not known."""
+    return AbandonedCycle(trace_id, CycleEnd(key, cycle_id, ended_at, CycleOutcome.ABANDONED, {}))
 
 
 def next_attempt(key: CycleKey, cycle_id: str, last_attempt: int) -> CycleStart:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from domain.cycles import CycleKey, CycleOutcome, CycleTrigger
 from domain.schedule import cycle_id as make_cycle_id
-from ports.cycles import CycleStart
+from ports.cycles import AbandonedCycle, CycleStart
 from ports.reads import CycleRow
-from storage.cycles import next_attempt
+from storage.cycles import abandoned, next_attempt
 from storage.faults import explain_error
 from storage.memory.sessions import is_live
 from storage.memory.tables import PollCycleRow
@@ -80,21 +80,21 @@ class MemoryCycleStore:
                 )
                 _insert(tables, PollCycleRow(row, session.epoch))
 
-    async def abandon_orphans(self, session: SessionRef, workspace_id: str) -> int:
+    async def abandon_orphans(self, session: SessionRef, workspace_id: str) -> list[AbandonedCycle]:
         async with self._engine.writing() as tables:
             if not is_live(tables, session):
-                return 0
+                return []
+            now = self._engine.now()
             orphans = [
                 cycle
                 for cycle in tables.poll_cycles.of(workspace_id).values()
                 if cycle.row.outcome is CycleOutcome.RUNNING
             ]
             for cycle in orphans:
-                row = cycle.row._replace(
-                    outcome=CycleOutcome.ABANDONED, ended_at=self._engine.now()
-                )
+                row = cycle.row._replace(outcome=CycleOutcome.ABANDONED, ended_at=now)
                 tables.put_cycle(cycle._replace(row=row))
-            return len(orphans)
+            rows = [cycle.row for cycle in orphans]
+            return [abandoned(row.trace_id, row.key, row.cycle_id, now) for row in rows]
 
     async def load_last_slot(self, workspace_id: str) -> datetime | None:
         await self._engine.arrive()

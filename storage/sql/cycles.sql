@@ -38,12 +38,9 @@ ON CONFLICT DO NOTHING;
 -- name: abandon_orphans
 -- The workspace's owner calls this while it runs no cycle. So no session will end a cycle that is
 -- still recorded as running.
-WITH abandoned AS (
-    UPDATE poll_cycles SET outcome = 'abandoned', ended_at = clock_timestamp()
-    WHERE workspace_id = $1 AND outcome = 'running'
-    RETURNING 1
-)
-SELECT count(*) FROM abandoned;
+UPDATE poll_cycles SET outcome = 'abandoned', ended_at = clock_timestamp()
+WHERE workspace_id = $1 AND outcome = 'running'
+RETURNING workspace_id, slot_start_at, trigger, attempt, cycle_id, trace_id, ended_at;
 
 -- name: load_last_slot
 -- The last slot of the schedule. Runs on demand are outside the schedule.

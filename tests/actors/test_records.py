@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from actors.records import count_refusals, log_outcomes
+from actors.records import count_refusals, log_abandoned, log_outcomes
 from domain.cycles import CycleEnd, CycleKey, CycleOutcome, CycleTrigger
 from domain.model import (
     Dropped,
@@ -17,6 +17,7 @@ from domain.model import (
     Submission,
 )
 from domain.resource import workspace_resource
+from ports.cycles import AbandonedCycle
 from runtime.logs import get_logger
 from tests.actors.harness import HARBOUR, update
 from tests.actors.instants import NOON
@@ -110,6 +111,19 @@ def test_the_end_of_a_cycle_is_recorded_with_its_summary(events: Events) -> None
         "logger_name": "test",
         "log_level": "info",
     }
+
+
+def test_nfr_003_the_end_of_an_abandoned_cycle_is_recorded(events: Events) -> None:
+    key = CycleKey(HARBOUR, NOON, CycleTrigger.SCHEDULE, 1)
+    end = CycleEnd(key, "cycle-1", NOON, CycleOutcome.ABANDONED, {})
+    log_abandoned(get_logger("test"), [AbandonedCycle("trace-9", end)])
+    warned, ended = events
+    assert (warned["event"], warned["cycles"]) == ("poll_cycles_abandoned", 1)
+    assert (ended["event"], ended["trace_id"]) == ("workspace_poll_ingest_completed", "trace-9")
+    assert (ended["cycle_id"], ended["outcome"]) == ("cycle-1", "abandoned")
+    events.clear()
+    log_abandoned(get_logger("test"), [])
+    assert events == []
 
 
 def test_nothing_is_said_of_an_end_that_was_not_written(events: Events) -> None:

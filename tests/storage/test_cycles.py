@@ -61,7 +61,7 @@ async def test_abandoning_orphans_waits_for_an_uncommitted_start(
     found: list[int] = []
 
     async def abandon() -> None:
-        found.append(await cast.stores.cycles.abandon_orphans(successor, WORKSPACE))
+        found.append(len(await cast.stores.cycles.abandon_orphans(successor, WORKSPACE)))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(begin_cycle, cast, slow)

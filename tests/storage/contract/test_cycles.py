@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from domain.cycles import CycleOutcome, CycleTrigger
+from domain.cycles import CycleEnd, CycleOutcome, CycleTrigger
 from domain.schedule import cycle_id
+from ports.cycles import AbandonedCycle
 from storage.faults import DatabaseRefused
 from tests.storage.contract.cast import HARBOUR, slot
 
@@ -95,7 +96,7 @@ async def test_a_session_that_is_over_changes_no_cycle_and_no_request(
     cycles, former = world.stores.cycles, world.session
     assert not (await world.start(slot(1))).started
     await cycles.record_missed(former, HARBOUR, [slot(2).slot_start_at])
-    assert await cycles.abandon_orphans(former, HARBOUR) == 0
+    assert await cycles.abandon_orphans(former, HARBOUR) == []
     assert await take(world, former) is None
     assert await world.outcomes() == ["requested", "running"]
 
@@ -106,17 +107,22 @@ async def test_exactly_the_running_cycles_are_abandoned(world: World) -> None:
     await world.end(await world.start(slot(1)))
     await world.start(slot(2))
     await world.stores.registry.request_cycle(HARBOUR, "trace-a")
-    assert await world.stores.cycles.abandon_orphans(world.session, HARBOUR) == 2
+    abandoned = await world.stores.cycles.abandon_orphans(world.session, HARBOUR)
     assert sorted(await world.outcomes()) == ["abandoned", "abandoned", "completed", "requested"]
-    assert await world.stores.cycles.abandon_orphans(world.session, HARBOUR) == 0
+    assert await world.stores.cycles.abandon_orphans(world.session, HARBOUR) == []
     cycle = await world.cycle(orphan.cycle_id)
     assert cycle is not None
     assert cycle.ended_at is not None
+    end = CycleEnd(cycle.key, orphan.cycle_id, cycle.ended_at, CycleOutcome.ABANDONED, {})
+    (own,) = [each for each in abandoned if each.end.cycle_id != orphan.cycle_id]
+    assert AbandonedCycle("trace-c", end) in abandoned
+    assert own.end.key == slot(2)
 
 
 async def test_the_former_epoch_of_ones_own_shard_leaves_orphans_too(world: World) -> None:
     await world.start(slot())
-    assert await world.stores.cycles.abandon_orphans(await world.begin("shard-1"), HARBOUR) == 1
+    abandoned = await world.stores.cycles.abandon_orphans(await world.begin("shard-1"), HARBOUR)
+    assert len(abandoned) == 1
 
 
 async def test_a_missed_slot_is_recorded_once_and_a_tried_one_is_not(world: World) -> None:
