@@ -14,6 +14,7 @@ import structlog
 from quart import g, request
 
 from api.access import Access
+from api.bodies import RequestModel, read_query
 from api.challenges import (
     CHALLENGE,
     credentials_missing,
@@ -55,6 +56,8 @@ def install_authorization(app: QuartTrio, operations: Operations, services: ApiS
             g.address = _find_address(services)
             _check_scope(g.access, operation)
             _check_path(g.access, operation, workspace)
+            if operation.query is None:
+                read_query(request, RequestModel)  # it has no member: each parameter is refused
 
     app.before_request(authorize)
 

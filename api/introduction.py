@@ -49,7 +49,8 @@ A body has at most 1 MiB, an import 4 MiB (413).
 Instants are RFC 3339 with an offset, like `2026-03-01T12:00:00Z`; answers have them in UTC. Ages
 and durations are in seconds. A member of an answer that is null was never set, or is not known.
 Later releases add members, enum values and problem types: a client ignores those that it does not
-know. The body of a request may have no unknown member, except that of `POST …/cycles`.
+know. The body of a request may have no unknown member, except that of `POST …/cycles`, and its URL
+no unknown parameter. Of a member that a body has twice, the last counts.
 
 ## Health
 

@@ -65,11 +65,10 @@ class Operation:
         # Every operation can have these: the frame raises them.
         found += [types.RATE_LIMITED, types.OVERLOADED, types.DEADLINE_PASSED, types.ENDING]
         if self.scope is not None:
-            found += [types.UNAUTHENTICATED, types.MISSING_SCOPE]
+            # An operation without parameters refuses any: one may be meant to hold it back.
+            found += [types.UNAUTHENTICATED, types.MISSING_SCOPE, types.INVALID_PARAMETER]
         if PATH_PARAMETER.search(self.path):
             found += [types.NOT_FOUND]
-        if self.query is not None:
-            found += [types.INVALID_PARAMETER]
         if self.conditions and self.method != "GET":
             found += [types.PRECONDITION_FAILED]
         if self.condition_required:

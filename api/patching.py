@@ -7,7 +7,7 @@ default; a member that a PUT leaves as it is has none, and refuses null.
 from __future__ import annotations
 
 from copy import copy
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard, TypeVar
 
 import orjson
 from pydantic import ConfigDict, create_model
@@ -47,6 +47,7 @@ class Patch(NamedTuple):
         merged = merge(present, self.document)
         if isinstance(merged, dict):
             merged |= {name: None for name in kept if self.names(name) and name not in merged}
+            merged = _with_unknown_nulls(merged, self.document, model)
         return parse_body(orjson.dumps(merged), model)
 
 
@@ -75,6 +76,28 @@ def merge(present: Any, patch: Any) -> Any:
         else:
             merged[name] = merge(merged.get(name), value)
     return merged
+
+
+def _with_unknown_nulls(merged: Any, patch: Any, model: type[BaseModel]) -> Any:
+    """Return the merged document with the nulls for members that the model does not have.
+
+    The rule of merge patches would drop them, and a misspelt name would then change nothing without
+    a word. The model refuses what it does not have.
+    """
+    if not isinstance(merged, dict) or not isinstance(patch, dict):
+        return merged
+    whole = dict(merged)
+    for name, value in patch.items():
+        field = model.model_fields.get(name)
+        if field is None and value is None:
+            whole[name] = None
+        elif field is not None and value is not None and _is_model(field.annotation):
+            whole[name] = _with_unknown_nulls(whole[name], value, field.annotation)
+    return whole
+
+
+def _is_model(shape: Any) -> TypeGuard[type[BaseModel]]:
+    return isinstance(shape, type) and issubclass(shape, RequestModel)
 
 
 def patch_of(body: type[RequestModel], *, kept: frozenset[str] = frozenset()) -> type[RequestModel]:

@@ -151,6 +151,18 @@ async def test_with_the_scope_it_answers(harness: Harness, case: Case) -> None:
     assert answer.status == case.status, answer.body
 
 
+@pytest.mark.parametrize("case", EVERY)
+async def test_a_parameter_that_does_not_exist_is_refused(harness: Harness, case: Case) -> None:
+    """Whoever sends dry_run=true must not find the write carried out."""
+    before = await harness.get("/audit")
+    sign = "&" if "?" in case.path else "?"
+    wrong = case._replace(path=f"{case.path}{sign}dry_run=true")
+    answer = await wrong.ask(harness, "north", case.scope)
+    assert (answer.status, answer.problem) == (400, "invalid-parameter")
+    assert answer.pointers == ["dry_run"]
+    assert await harness.get("/audit") == before
+
+
 @pytest.mark.parametrize("case", OF_A_WORKSPACE)
 async def test_a_workspace_outside_the_key_is_answered_like_none(
     harness: Harness, case: Case

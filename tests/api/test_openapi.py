@@ -266,7 +266,7 @@ def test_a_curl_sends_the_example_of_its_operation() -> None:
 def test_a_refusal_names_the_types_that_it_may_have() -> None:
     answers = describe()["paths"]["/api/notes"]["post"]["responses"]
     content = answers["400"]["content"]["application/problem+json"]
-    types = ["urn:lastheard:problem:malformed-json"]
+    types = [f"urn:lastheard:problem:{slug}" for slug in ("invalid-parameter", "malformed-json")]
     assert content["schema"]["properties"]["type"] == {"enum": types}
     assert content["example"]["type"] == types[0]
 

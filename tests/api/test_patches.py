@@ -111,6 +111,8 @@ async def test_a_patch_of_a_connection_changes_what_it_names(
         ("all", {"active": None}, 422, "/active"),
         ("all", {"colour": "red"}, 422, "/colour"),
         ("all", {"provider_type": None}, 422, "/provider_type"),
+        ("all", {"colour": None}, 422, "/colour"),
+        ("all", {"overrides": {"stale_seconds": None}}, 422, "/overrides/stale_seconds"),
     ],
 )
 async def test_a_patch_of_a_connection_is_judged_as_a_put(
@@ -142,6 +144,7 @@ async def test_a_patch_of_a_device_changes_what_it_names(harness: Harness) -> No
         ({"vehicle_name": None}, 422, "/vehicle_name"),
         ({"vehicle_name": ""}, 422, "/vehicle_name"),
         ({"activated_at": "2126-03-01T12:00:00Z"}, 422, "/activated_at"),
+        ({"vehicle_nmae": None}, 422, "/vehicle_nmae"),
         ({"overrides": {"stale_after_seconds": "900"}}, 422, "/overrides/stale_after_seconds"),
     ],
 )

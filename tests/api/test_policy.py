@@ -61,6 +61,7 @@ async def test_the_workspace_shows_its_policy(harness: Harness) -> None:
         ({"grace_seconds": 0}, ["/grace_seconds"]),
         ({"thresholds": {"grace_seconds": 60}}, ["/thresholds"]),
         ({"grace_second": 60}, ["/grace_second"]),
+        ({"grace_second": None}, ["/grace_second"]),
     ],
 )
 @pytest.mark.parametrize("method", ["PUT", "PATCH"])

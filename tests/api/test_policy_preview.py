@@ -86,6 +86,7 @@ async def test_a_whole_policy_means_the_same_as_in_a_put(harness: Harness) -> No
         {"poll_interval_seconds": 59},
         {"poll_interval_seconds": "300"},
         {"grace_second": 60},
+        {"grace_second": None},
         [],
     ],
 )
