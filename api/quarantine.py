@@ -2,6 +2,7 @@
 
 from typing import Annotated, Literal
 
+import trio
 from pydantic import Field
 from quart import Response, request
 
@@ -117,8 +118,11 @@ def _declare_replay(operations: Operations, services: ApiServices) -> None:
         if found is None:
             raise Problem(NOT_FOUND, f"There is no entry {quarantine_id} in quarantine.")
         submission = _to_submission(found, _require_whole(found))
-        (result,) = await wait_for_commit(services, submission)
-        await services.quarantine.note_replay(workspace_id, number, result, by=current_author())
+        # A client that hangs up, or a deadline, must not keep a replay that was stored out of the
+        # audit. Both waits have a bound of their own.
+        with trio.CancelScope(shield=True):
+            (result,) = await wait_for_commit(services, submission)
+            await services.quarantine.note_replay(workspace_id, number, result, by=current_author())
         answer = ReplayAnswer(quarantine_id=str(number), result=present_result(result))
         return json_response(answer)
 
