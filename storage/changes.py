@@ -39,16 +39,22 @@ class PostgresChangeHistory:
         return [to_change(row) for row in await self._database.run(work, in_transaction=False)]
 
     async def list_changes(self, query: AuditQuery) -> list[AuditEntry]:
-        call = bound(
-            "list_changes",
-            **query._asdict() | {"within": None if query.within is None else sorted(query.within)},
-        )
+        call = list_call(query)
 
         async def work(connection: Connection) -> list[Any]:
             return await connection.fetch(*call)
 
         rows = await self._database.run(work, in_transaction=False)
         return [AuditEntry(to_change(row), row["key_name"]) for row in rows]
+
+
+def list_call(query: AuditQuery) -> tuple[Any, ...]:
+    """Return the statement of a list, with its arguments: of one workspace by its index."""
+    within = None if query.within is None else sorted(query.within)
+    workspace_id = None
+    if within is not None and len(within) == 1 and not query.with_keys:
+        workspace_id, within = within[0], None
+    return bound("list_changes", **query._asdict() | {"within": within}, workspace_id=workspace_id)
 
 
 async def record_changes(
