@@ -144,9 +144,17 @@ class KeyGate:
         return _take_place(self._places, caller, self._traffic)
 
     async def _admit_stranger(self, caller: Caller) -> Caller:
+        await self._check_rate_of_stranger(caller.address)
         try:
-            self._check_rate(self._rate_of_addresses, caller.address, "rate_of_address")
             return _take_place(self._places, caller, self._traffic)
+        except Problem:
+            await self._delay_refusal()
+            raise
+
+    async def _check_rate_of_stranger(self, address: str) -> None:
+        """Raise Problem 429, after a pause, beyond the rate of those without a right key."""
+        try:
+            self._check_rate(self._rate_of_addresses, address, "rate_of_address")
         except Problem:
             await self._delay_refusal()
             raise
@@ -183,6 +191,8 @@ class KeyGate:
         except Problem as answer:
             if answer.kind is UNAUTHENTICATED:
                 raise _WrongKey(answer) from None
+            # Whether the JWT is good is not known, so its sender is a stranger.
+            await self._check_rate_of_stranger(address)
             raise
         return await self._identify_key(token, address)
 

@@ -36,7 +36,12 @@ class Front:
     """A gate with a running issuer behind it."""
 
     def __init__(
-        self, issuer: Issuer, running: JwtIssuer, clock: DatabaseClock, mock_clock: MockClock
+        self,
+        issuer: Issuer,
+        running: JwtIssuer,
+        clock: DatabaseClock,
+        mock_clock: MockClock,
+        **limits: Any,
     ) -> None:
         self.issuer = issuer
         self.running = running
@@ -46,7 +51,7 @@ class Front:
             StoredKeys(),
             clock,
             HttpTraffic(),
-            GateLimits(),
+            GateLimits(**limits),
             jwts=running.access,
             proxies=TrustedProxies(),
             open_paths=[],
@@ -216,6 +221,30 @@ async def test_an_issuer_that_was_never_there_makes_503(mock_clock: MockClock) -
         assert issuer.asked == 1
         # A token that is bad in itself is refused all the same.
         assert (await front.ask(issuer.token(exp=1)))[0] == 401
+
+
+async def test_undecided_tokens_have_the_rate_of_strangers(mock_clock: MockClock) -> None:
+    """Everybody can make them, and the answer 503 must not be free of any limit."""
+    clock = DatabaseClock()
+    issuer = Issuer(clock)
+    issuer.is_away = True
+    async with open_issuer(issuer, clock) as running:
+        front = Front(issuer, running, clock, mock_clock, requests_per_second=20)
+        tokens = [issuer.token(n=n) for n in range(21)]
+        assert await front.ask(tokens[0]) == (503, "60")
+        found = [(await front.ask(token))[0] for token in tokens[1:20]]
+        assert set(found) == {503}
+        async with trio.open_nursery() as nursery:
+            last: list[int] = []
+
+            async def ask_once_more() -> None:
+                last.append((await front.ask(tokens[20]))[0])
+
+            nursery.start_soon(ask_once_more)
+            await trio.testing.wait_all_tasks_blocked()
+            front.let_pass(2)  # the refusal is held back
+        assert last == [429]
+        assert (await front.ask(tokens[20], "192.0.2.2"))[0] == 503
 
 
 async def test_wrong_tokens_use_up_the_rate_of_their_address(
