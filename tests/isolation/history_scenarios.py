@@ -44,6 +44,16 @@ async def audit_an_import(harness: Harness) -> Any:
     ]
 
 
+@drives("list_changes")
+async def audit_of_a_limited_caller(harness: Harness) -> Any:
+    """Such a caller sees keys too, so the statement gets the workspaces as a list."""
+    await harness.put_workspace(OURS, name="changed")
+    listed = await harness.stores.changes.list_changes(
+        AuditQuery(frozenset({OURS}), with_keys=True)
+    )
+    return [(each.change.workspace_id, each.change.kind) for each in listed]
+
+
 # --- Retention: only rows of OURS are old ---------------------------------------------------------
 
 OLD_EVENTS = (
