@@ -5,12 +5,14 @@ Streams, polls and clients' posts go on meanwhile.
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import httpx
 import pytest
 import trio
 
+from tests.conftest import fetch
 from tests.processes.cluster import SHARDS, Cluster, Lease, open_cluster
 from tests.processes.shard import PREFIX
 from tests.processes.verdict import end_and_judge
@@ -29,11 +31,15 @@ pytestmark = [
 ]
 
 CHANGES: Final = 3  # of each workspace's policy
+SESSIONS: Final = "SELECT shard_id, epoch, started_at FROM sessions ORDER BY shard_id, epoch"
 
 
 class Standing(NamedTuple):
-    """What a restart would change: leases with epoch and token, sockets, cycles that broke off."""
+    """What a restart would change, of a process, a session, an actor, a stream or a cycle."""
 
+    pids: dict[str, int]  # by shard_id, of processes that run
+    sessions: list[tuple[str, int, Any]]  # shard_id, epoch, and when it began
+    actors: dict[tuple[str, str], tuple[int, str]]  # shard_id and name -> restarts, running since
     leases: dict[str, Lease]
     sockets: dict[tuple[str, int], float | None]  # tenant and number of the connection -> its end
     broken_off: int
@@ -53,6 +59,8 @@ async def test_fr_012_d_009_a_policy_holds_at_once_everywhere_and_restarts_nothi
         faults = await end_and_judge(cluster)
     assert owners >= set(SHARDS[:2])
     assert before.sockets
+    assert before.pids.keys() == {shard_id for shard_id, _, _ in before.sessions}
+    assert sum(name.startswith("workspace:") for _, name in before.actors) > len(before.pids)
     assert wrong == []
     assert after == before
     assert faults == []
@@ -94,12 +102,31 @@ async def _read_everywhere(shards: list[Shard], path: str, policy: dict[str, Any
     return wrong
 
 
+async def _actors(shard_id: str, shard: Shard) -> list[tuple[tuple[str, str], tuple[int, str]]]:
+    """Return how often each actor of a shard was restarted, and since when it runs."""
+    runtime = await shard.runtime()
+    own, owned = runtime["actors"]["children"], runtime["shard"]["owned"]["actors"]["children"]
+    return [
+        ((shard_id, name), (child["restarts"], child["since"]))
+        for name, child in {**own, **owned}.items()
+    ]
+
+
 async def _look(cluster: Cluster) -> Standing:
     async with httpx.AsyncClient(
         base_url=cluster.simulated.http_url, timeout=10.0, trust_env=False
     ) as client:
         sockets = (await client.get("/sim/connections")).json()
+    sessions = await trio.to_thread.run_sync(fetch, cluster.dsn, SESSIONS)
+    actors = [await _actors(name, process.shard) for name, process in cluster.running.items()]
     return Standing(
+        {
+            name: process.shard.child.pid
+            for name, process in cluster.running.items()
+            if process.shard.child.exit_code is None
+        },
+        [tuple(row) for row in sessions],
+        dict(chain.from_iterable(actors)),
         await cluster.leases(),
         {(entry["tenant"], entry["number"]): entry["closed_at"] for entry in sockets},
         await cluster.count("SELECT count(*) FROM poll_cycles WHERE outcome = 'abandoned'"),
