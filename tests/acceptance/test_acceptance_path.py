@@ -53,9 +53,10 @@ async def test_acceptance_2_sc_02_one_transaction_writes_snapshot_and_event(
         assert await harness.shard.outcomes(*sent) == ["accepted"] * 3
         rows = await harness.fetch(SAME_TRANSACTION)
         snapshots = (await harness.shard.get("/workspaces/harbour/snapshots"))["items"]
-        (events,) = zip(*[await harness.shard.events("harbour", bus) for bus in buses], strict=True)
+        histories = [await harness.shard.events("harbour", bus) for bus in buses]
 
-    for snapshot, event in zip(snapshots, events, strict=True):
+    assert [len(history) for history in histories] == [1] * 3
+    for snapshot, (event,) in zip(snapshots, histories, strict=True):
         assert snapshot["last_update_received_at"] == event["received_at"]
         soc, stored = snapshot["values"]["soc_percent"], event["readings"]["soc_percent"]
         assert [soc[name] for name in stored] == list(stored.values())
