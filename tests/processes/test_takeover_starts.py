@@ -29,13 +29,13 @@ pytestmark = [
 ]
 
 WORKSPACES: Final = tuple(f"fleet-{number:02d}" for number in range(60))
-INTERVAL: Final = 8
+INTERVAL: Final = 20  # so long that even a busy machine starts a wave in a part of it
 TTL: Final = "3"
 SECOND: Final = timedelta(seconds=1)
 OWNED: Final = "SELECT count(*) FROM leases WHERE shard_id = 'shard-{}'"
-# Regular starts, twice as many late ones, and what a busy machine may push together. All late
-# starts in one second would be more than twice this.
-MOST_IN_A_SECOND: Final = 3 * len(WORKSPACES) // INTERVAL + 4
+# Regular starts, twice as many late ones, and what a busy machine may push together. Seven of ten
+# workspaces have a late start: all of those in one second would be more than twice this.
+MOST_IN_A_SECOND: Final = 3 * len(WORKSPACES) // INTERVAL + 6
 
 
 async def test_fr_001_fr_002_d_002_a_takeover_keeps_starts_apart(
@@ -58,19 +58,20 @@ async def test_fr_001_fr_002_d_002_a_takeover_keeps_starts_apart(
         await killed.child.wait_ended()
     async with open_shard(dsn, key, shard_id="shard-2", **settings) as heir:
         await wait_until(lambda: owns(2, len(WORKSPACES)), "its heir", 30)
-        await trio.sleep(2.2 * INTERVAL)
+        await trio.sleep(1.3 * INTERVAL)
         cycles = {
             name: (await ask(heir, "GET", f"/workspaces/{name}/cycles?limit=100"))["items"]
             for name in WORKSPACES
         }
 
-    for of_one in cycles.values():
-        slots = [datetime.fromisoformat(cycle["slot_start_at"]) for cycle in of_one]
-        assert {later - earlier for later, earlier in pairwise(slots)} == {INTERVAL * SECOND}
-        assert {cycle["shard_id"] for cycle in of_one} >= {"shard-1", "shard-2"}
     starts = _starts(chain.from_iterable(cycles.values()), by="shard-2")
-    assert len(starts) >= 1.5 * len(WORKSPACES)
+    assert len(starts) >= 1.2 * len(WORKSPACES)
     assert _most_in_a_second(starts) <= MOST_IN_A_SECOND
+    for of_one in cycles.values():
+        # A slot may have two attempts, if the first one was killed.
+        slots = sorted({datetime.fromisoformat(cycle["slot_start_at"]) for cycle in of_one})
+        assert {later - earlier for earlier, later in pairwise(slots)} == {INTERVAL * SECOND}
+        assert {cycle["shard_id"] for cycle in of_one} >= {"shard-1", "shard-2"}
 
 
 def _starts(cycles: Iterable[dict[str, Any]], *, by: str) -> list[datetime]:
