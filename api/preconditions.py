@@ -148,7 +148,10 @@ def _not_modified(headers: dict[str, str]) -> Response:
 
 
 def _read_tags(name: str) -> ETags | None:
-    """Return the tags of a header. Text that is no tag is none: then nothing matches."""
+    """Return the tags of a header. Text that is no tag matches nothing.
+
+    A tag without its quotes is taken: it names the same revision, and shells take quotes away.
+    """
     values = request.headers.getlist(name)
     return parse_etags(", ".join(values)) if values else None
 
