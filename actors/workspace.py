@@ -10,7 +10,7 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from datetime import timedelta
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
@@ -36,21 +36,13 @@ if TYPE_CHECKING:
     from actors.fleet import FleetView
     from actors.tools import ActorTools
     from domain.model import Receipt, SessionRef, Workspace
+    from domain.schedule import Place
     from ports.cycles import CycleStart, CycleStore
 
 T = TypeVar("T")
 
 MAX_MISSED_RECORDED = 12  # missed slots; of a longer absence only the newest get rows
 REQUESTED_SHARE = 0.2  # of the interval; a requested run may take at least this long
-
-
-class Place(NamedTuple):
-    """A workspace's place in the schedule: all its starts follow from it."""
-
-    workspace_id: str
-    ordinal: int
-    interval: int
-    since: datetime  # when it took this place; no slot that began before is its own
 
 
 class WorkspaceActor:
@@ -116,11 +108,7 @@ class WorkspaceActor:
 
         The lease of an inactive workspace is about to be released.
         """
-        workspace = self._workspace
-        if workspace.ordinal is None or workspace.scheduled_since is None:
-            return None
-        interval = workspace.poll_interval_seconds
-        return Place(workspace.workspace_id, workspace.ordinal, interval, workspace.scheduled_since)
+        return schedule.place_of(self._workspace)
 
     async def _wait_for_place(self) -> Place:
         """Wait until the workspace has a place, and return it.
@@ -140,9 +128,9 @@ class WorkspaceActor:
         cycle; a completed cycle will not be repeated.
         """
         now = self._clock.now()
-        start = schedule.late_start(now, *place[:3])
+        start = schedule.late_start(now, place)
         is_attempt = self._last_slot == start.slot_start_at
-        is_regular = is_attempt or start == schedule.next_start(now, *place[:3])
+        is_regular = is_attempt or start == schedule.next_start(now, place)
         return start, CycleTrigger.SCHEDULE if is_regular else CycleTrigger.LATE
 
     def _move(self, place: Place) -> tuple[Start, CycleTrigger]:
@@ -151,7 +139,7 @@ class WorkspaceActor:
         A cycle that was begun in what is now the present slot has served that slot.
         Neither that slot nor one before it is missed: until now the former place's slots counted.
         """
-        present = schedule.slot_of(self._clock.now(), place.ordinal, place.interval)
+        present = schedule.slot_of(self._clock.now(), place)
         if self._last_begun_at is not None and self._last_begun_at >= present:
             self._last_slot = present
             return self._next_turn(place)
@@ -169,10 +157,10 @@ class WorkspaceActor:
         """
         after = self._clock.now()
         if self._last_slot is not None:
-            if schedule.slot_of(after, place.ordinal, place.interval) > self._last_slot:
+            if schedule.slot_of(after, place) > self._last_slot:
                 return self._first_start(place)
             after = max(after, self._last_slot)  # in the future if the clock was set back
-        return schedule.next_start(after, *place[:3]), CycleTrigger.SCHEDULE
+        return schedule.next_start(after, place), CycleTrigger.SCHEDULE
 
     async def _hear_of_change(self) -> None:
         """Wait until the configuration changes or a run is requested.
@@ -191,7 +179,7 @@ class WorkspaceActor:
         """
         await self._abandon_orphans()
         last = await self._persist(lambda: self._cycles.load_last_slot(self._view.workspace_id))
-        if last is not None and not _is_slot_of(place, last):
+        if last is not None and not schedule.is_slot_of(place, last):
             last = None
         self._last_slot = last
 
@@ -272,7 +260,7 @@ class WorkspaceActor:
         if self._last_slot is None:
             return
         slots = schedule.missed_slots(
-            self._last_slot, start.slot_start_at, place.ordinal, place.interval, MAX_MISSED_RECORDED
+            self._last_slot, start.slot_start_at, place, MAX_MISSED_RECORDED
         )
         if slots:
             self._log.warning(
@@ -365,9 +353,3 @@ class WorkspaceActor:
             next_start_at=None if next_start_at is None else format_instant(next_start_at),
             config_version=self._workspace.config_version,
         )
-
-
-def _is_slot_of(place: Place, slot: datetime) -> bool:
-    """Return whether the recorded slot belongs to this place, not to an earlier one."""
-    first = schedule.slot_of(place.since, place.ordinal, place.interval)
-    return slot >= first and slot == schedule.slot_of(slot, place.ordinal, place.interval)

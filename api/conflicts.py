@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 from pydantic import BaseModel
 
-from api.problem_types import CONFLICT
+from api.problem_types import CONFLICT, SYNCHRONIZED_SCHEDULE
 from api.problems import FaultyPart, Problem
 from domain.registry import Archived, Conflict, NotFound, Refusal
+from domain.start_offsets import Synchronized
 
 
 def locate_conflict(
@@ -29,6 +30,34 @@ def refuse_archived(archived: Archived) -> Problem:
     return Problem(CONFLICT, detail)
 
 
+def refuse_synchronized(refusal: Synchronized) -> Problem:
+    """Return the problem that says how many start in that second, and which one is free."""
+    free = refusal.nearest_free
+    remedy = (
+        f"No offset of this interval of {refusal.place.interval} s is free: choose another "
+        "interval, or null for an offset that the service finds."
+        if free is None
+        else f"The nearest free offset is {free}."
+    )
+    if refusal.field == "active":
+        remedy += " Change the policy first, or leave the workspace inactive."
+    detail = (
+        f"Other workspaces that start in the same second by their offsets: {refusal.starting}. "
+        f"At most {refusal.most} may. {remedy}"
+    )
+    return Problem(
+        SYNCHRONIZED_SCHEDULE,
+        detail,
+        errors=[FaultyPart(detail=detail, pointer=f"/{refusal.field}")],
+        extensions={
+            "start_offset_seconds": refusal.place.offset,
+            "starts_in_second": refusal.starting,
+            "most_in_second": refusal.most,
+            "nearest_free_offset_seconds": free,
+        },
+    )
+
+
 def refusal_of(
     answer: Refusal,
     *,
@@ -45,6 +74,8 @@ def refusal_of(
             return missing
         case Archived():
             return refuse_archived(answer)
+        case Synchronized():
+            return refuse_synchronized(answer)
         case Conflict():
             if locate is None:
                 return Problem(CONFLICT, answer.detail)

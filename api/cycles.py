@@ -31,6 +31,7 @@ from domain import schedule
 from domain.cycles import CycleKey, CycleOutcome, CycleTrigger
 from domain.model import Workspace
 from domain.registry import Archived, Conflict, NotFound, refuse_run
+from domain.schedule import Place, place_of
 from ports.reads import CycleRow
 
 ALL = "/workspaces/{workspace_id}/cycles"
@@ -134,8 +135,8 @@ def _declare_get(operations: Operations, services: ApiServices) -> None:
         """Show one poll cycle and its lifecycle records.
 
         The next regular cycle of an active workspace is shown too, as `scheduled`. Its id becomes
-        404 when the workspace is deactivated or gets another interval, or when another attempt
-        serves the slot.
+        404 when the workspace is deactivated or gets another interval or offset, or when another
+        attempt serves the slot.
         """
         row = await services.reads.get_cycle(workspace_id, cycle_id)
         if row is not None:
@@ -181,10 +182,10 @@ def _declare_run(operations: Operations, services: ApiServices) -> None:
         await refuse_while_paused(services)
         if wanted.when == "now":
             answer = await _request_now(services, workspace_id)
-        elif (refusal := refuse_run(workspace)) or workspace.ordinal is None:
+        elif (refusal := refuse_run(workspace)) or (place := place_of(workspace)) is None:
             raise Problem(CONFLICT, refusal.detail if refusal else None)
         else:
-            answer = _find_next(workspace, workspace.ordinal, services.clock.now())
+            answer = _find_next(place, services.clock.now())
         if wanted.is_event:
             _log_event(services, workspace_id, wanted, answer)
         return json_response(answer, 202, {"Location": f"{request.path}/{answer.cycle_id}"})
@@ -221,12 +222,10 @@ async def _request_now(services: ApiServices, workspace_id: str) -> CycleRequest
     return CycleRequested(cycle_id=requested, slot_start_at=asked_at, start_at=asked_at)
 
 
-def _find_next(workspace: Workspace, ordinal: int, now: datetime) -> CycleRequested:
-    start = schedule.next_start(
-        now, workspace.workspace_id, ordinal, workspace.poll_interval_seconds
-    )
+def _find_next(place: Place, now: datetime) -> CycleRequested:
+    start = schedule.next_start(now, place)
     return CycleRequested(
-        cycle_id=schedule.cycle_id(_regular_key(workspace.workspace_id, start.slot_start_at)),
+        cycle_id=schedule.cycle_id(_regular_key(place.workspace_id, start.slot_start_at)),
         slot_start_at=start.slot_start_at,
         start_at=start.start_at,
     )
@@ -237,11 +236,10 @@ def _find_scheduled(workspace: Workspace, cycle_id: str, now: datetime) -> Cycle
 
     "Just": within `_RECORDED_WITHIN`, in which its row may not be stored yet. Otherwise None.
     """
-    if workspace.ordinal is None:
+    place = place_of(workspace)
+    if place is None:
         return None
-    candidates = (
-        _find_next(workspace, workspace.ordinal, after) for after in (now, now - _RECORDED_WITHIN)
-    )
+    candidates = (_find_next(place, after) for after in (now, now - _RECORDED_WITHIN))
     return next(
         (_present_scheduled(workspace, one) for one in candidates if one.cycle_id == cycle_id), None
     )

@@ -37,11 +37,13 @@ POLICIES: Final[Mapping[str, Any]] = MappingProxyType(
     {
         **_LIMITS,
         "poll_interval_seconds": 300,
+        "start_offset_seconds": 24,
         "PolicyPreview.policy": {
             "workspace_id": "north",
             **_LIMITS,
             "stale_after_seconds": 2700.0,
             "poll_interval_seconds": 300,
+            "start_offset_seconds": 24,
         },
         "valid_from": "2026-02-20T08:00:00Z",
         "valid_until": None,
@@ -49,6 +51,7 @@ POLICIES: Final[Mapping[str, Any]] = MappingProxyType(
             "workspace_id": "north",
             **_LIMITS,
             "poll_interval_seconds": 300,
+            "start_offset_seconds": 24,
         },
         "PolicyPreview.devices": 34,
         "PolicyPreview.changed": 1,

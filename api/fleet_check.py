@@ -127,7 +127,7 @@ def _faults_of_policy(policy: PolicyBody | None, place: str) -> Iterator[FaultyP
     if policy is None:
         return
     try:
-        refuse_contradictions(policy.to_policy(), within=place)
+        refuse_contradictions(policy.to_draft(), within=place)
     except Problem as problem:
         yield from problem.errors
 

@@ -1,4 +1,4 @@
-"""The policy of a workspace: its thresholds and its poll interval, with a revision of their own.
+"""The policy of a workspace: its thresholds and its schedule, with a revision of their own.
 
 Owns the only door through which the policy of an existing workspace changes.
 """
@@ -27,7 +27,7 @@ from api.preconditions import (
     settle,
     tagged_response,
 )
-from api.problem_types import CONFLICT, INVALID_BODY
+from api.problem_types import CONFLICT, INVALID_BODY, SYNCHRONIZED_SCHEDULE
 from api.problems import FaultyPart, Problem
 from api.services import ApiServices
 from api.shapes import AnswerModel, Seconds, accept_whole
@@ -36,15 +36,27 @@ from domain.registry import (
     DEFAULT_INTERVAL_SECONDS,
     MAX_INTERVAL_SECONDS,
     Moved,
+    PolicyDraft,
     Refusal,
     Stored,
+    policy_of,
 )
+from domain.start_offsets import check_offset
 from domain.thresholds import check_policy
 
 BodyT = TypeVar("BodyT", bound=RequestModel)
 
 PATH = "/workspaces/{workspace_id}/policy"
 _DEFAULTS = Policy()
+OFFSET_DESCRIPTION = (
+    "explicit offset: regular starts are at multiples of the interval since 1970-01-01T00:00:00Z "
+    "plus this, in whole seconds below the interval. null: the service spreads the starts"
+)
+StartOffset = Annotated[
+    int,
+    BeforeValidator(accept_whole),
+    Field(ge=0, lt=MAX_INTERVAL_SECONDS),
+]
 TAG = "policy"
 
 
@@ -64,13 +76,17 @@ class ThresholdsBody(RequestModel):
 
 
 class PolicyBody(ThresholdsBody):
-    """A workspace's policy: limits of freshness age, in seconds, and its poll interval.
+    """A workspace's policy: limits of freshness age, in seconds, and its schedule.
 
     target <= delayed < stale. `grace_seconds` is how long a new device's first report is awaited. A
     PUT replaces all of it: members left out get their default.
     """
 
     poll_interval_seconds: int = DEFAULT_INTERVAL_SECONDS
+    start_offset_seconds: StartOffset | None = Field(None, description=OFFSET_DESCRIPTION)
+
+    def to_draft(self) -> PolicyDraft:
+        return PolicyDraft(self.to_policy(), self.poll_interval_seconds, self.start_offset_seconds)
 
 
 class PolicyAnswer(AnswerModel):
@@ -80,6 +96,8 @@ class PolicyAnswer(AnswerModel):
     stale_after_seconds: float
     grace_seconds: float
     poll_interval_seconds: int
+    # Versions of before it existed had none.
+    start_offset_seconds: int | None = Field(None, description=OFFSET_DESCRIPTION)
 
 
 def with_interval(body: type[BodyT], min_poll_interval_seconds: int) -> type[BodyT]:
@@ -99,11 +117,19 @@ def default_interval(min_poll_interval_seconds: int) -> int:
     return max(DEFAULT_INTERVAL_SECONDS, min_poll_interval_seconds)
 
 
-def refuse_contradictions(policy: Policy, within: str = "") -> None:
-    """Raise Problem 422 that names each limit that contradicts another."""
+def refuse_contradictions(draft: PolicyDraft, within: str = "", limits: str = "") -> None:
+    """Raise Problem 422 that names each member that contradicts another.
+
+    `within` is the pointer to the policy in the body, `limits` that to its limits in the policy.
+    """
+    offsets = check_offset(draft.start_offset_seconds, draft.poll_interval_seconds)
     faults = [
-        FaultyPart(pointer=f"{within}/{fault.field}", detail=fault.detail)
-        for fault in check_policy(policy)
+        FaultyPart(pointer=f"{place}/{fault.field}", detail=fault.detail)
+        for place, found in (
+            (within, offsets),
+            (f"{within}{limits}", check_policy(draft.policy)),
+        )
+        for fault in found
     ]
     if faults:
         raise Problem(INVALID_BODY, errors=faults)
@@ -126,7 +152,7 @@ def _declare_get(operations: Operations, services: ApiServices) -> None:
         tag=TAG,
     )
     async def get_policy(workspace_id: str) -> Response:
-        """Show a workspace's policy: its thresholds and its poll interval."""
+        """Show a workspace's policy: its thresholds and its schedule."""
         workspace = current_workspace()
         return conditional_response(present_policy(workspace), workspace.policy_revision)
 
@@ -140,7 +166,7 @@ def _declare_put(operations: Operations, services: ApiServices) -> None:
         scope=Scope.CONTROL,
         request=body_model,
         response=PolicyAnswer,
-        problems=(CONFLICT,),
+        problems=(CONFLICT, SYNCHRONIZED_SCHEDULE),
         tagged=True,
         conditions=(IF_MATCH,),
         condition_required=True,
@@ -149,7 +175,9 @@ def _declare_put(operations: Operations, services: ApiServices) -> None:
     async def put_policy(workspace_id: str) -> Response:
         """Replace a workspace's policy: what is left out gets its default.
 
-        A change of the interval gives the workspace another place in the schedule.
+        A change of the interval or of the offset gives the workspace another place in the
+        schedule. An offset is refused (`synchronized-schedule`) if more than 2 active workspaces,
+        or more than 1% of them, would start in one second by their offsets.
         """
         precondition = read_precondition(required=True)
         body = await read_json(request, body_model)
@@ -166,7 +194,7 @@ def _declare_patch(operations: Operations, services: ApiServices) -> None:
         request=patch_of(body_model),
         request_media_types=PATCH_MEDIA_TYPES,
         response=PolicyAnswer,
-        problems=(CONFLICT,),
+        problems=(CONFLICT, SYNCHRONIZED_SCHEDULE),
         tagged=True,
         conditions=(IF_MATCH,),
         condition_required=True,
@@ -175,8 +203,9 @@ def _declare_patch(operations: Operations, services: ApiServices) -> None:
     async def patch_policy(workspace_id: str) -> Response:
         """Change some members of a workspace's policy (RFC 7396).
 
-        The policy is judged as it is afterwards. A change of the interval gives the workspace
-        another place in the schedule.
+        The policy is judged as it is afterwards. A change of the interval or of the offset gives
+        the workspace another place in the schedule; `synchronized-schedule` refuses an offset as in
+        a PUT.
         """
         precondition = read_precondition(required=True)
         patch = await read_patch(request)
@@ -205,20 +234,15 @@ async def _settle(
         return require_found(await services.registry.get_workspace(workspace_id), missing)
 
     async def store(stored: Workspace, expected: int) -> Response | Refusal | Moved:
-        body = make_body(stored)
-        policy, interval = body.to_policy(), body.poll_interval_seconds
-        refuse_contradictions(policy)
+        draft = make_body(stored).to_draft()
+        refuse_contradictions(draft)
         answer = await services.registry.put_policy(
-            workspace_id,
-            policy=policy,
-            poll_interval_seconds=interval,
-            expected=expected,
-            by=current_author(),
+            workspace_id, draft=draft, expected=expected, by=current_author()
         )
         if not isinstance(answer, Stored):
             return answer
         services.nudges.registry_changed()
-        return tagged_response(_answer(workspace_id, policy, interval), answer.revision)
+        return tagged_response(_answer(workspace_id, draft), answer.revision)
 
     return await settle(
         precondition,
@@ -231,12 +255,13 @@ async def _settle(
 
 
 def present_policy(workspace: Workspace) -> PolicyAnswer:
-    return _answer(workspace.workspace_id, workspace.policy, workspace.poll_interval_seconds)
+    return _answer(workspace.workspace_id, PolicyDraft(*policy_of(workspace)))
 
 
-def _answer(workspace_id: str, policy: Policy, poll_interval_seconds: int) -> PolicyAnswer:
+def _answer(workspace_id: str, draft: PolicyDraft) -> PolicyAnswer:
     return PolicyAnswer(
         workspace_id=workspace_id,
-        **asdict(policy),
-        poll_interval_seconds=poll_interval_seconds,
+        **asdict(draft.policy),
+        poll_interval_seconds=draft.poll_interval_seconds,
+        start_offset_seconds=draft.start_offset_seconds,
     )

@@ -14,7 +14,7 @@ from quart import Response, request
 
 from api.auth import current_workspace
 from api.bodies import Instant, RequestModel, json_response, read_query
-from api.conflicts import refuse_archived
+from api.conflicts import refuse_archived, refuse_synchronized
 from api.csv_answers import ROWS_PER_QUERY
 from api.cursors import MAX_PAGE_ITEMS
 from api.keys import Scope
@@ -30,7 +30,7 @@ from api.policy import (
     refuse_contradictions,
     with_interval,
 )
-from api.problem_types import CONFLICT
+from api.problem_types import CONFLICT, SYNCHRONIZED_SCHEDULE
 from api.services import ApiServices
 from api.shapes import AnswerModel
 from api.verdicts import (
@@ -46,7 +46,7 @@ from domain.health_reason import HealthReason
 from domain.health_state import State
 from domain.model import Workspace
 from domain.registry import Archived, keeps_ordinal, with_policy
-from domain.schedule import next_start
+from domain.schedule import next_start, place_of
 from ports.reads import HealthQuery
 
 
@@ -84,10 +84,11 @@ class PreviewedChange(AnswerModel):
 
 
 class PreviewedSchedule(AnswerModel):
-    """The place in the schedule: another interval gives another one.
+    """The place in the schedule: another interval or another offset gives another one.
 
-    The new place is the one that is free at present. A regular start is null in an inactive
-    workspace. Before the first one at a new place, a cycle may make up for the slot that has begun.
+    Without an offset, the new place is the one that is free at present. A regular start is null in
+    an inactive workspace. Before the first one at a new place, a cycle may make up for the slot
+    that has begun.
     """
 
     changes: bool
@@ -136,13 +137,7 @@ class _Candidate(NamedTuple):
     free_ordinal: int | None
 
     def apply(self, stored: Workspace, at: datetime) -> Workspace:
-        return with_policy(
-            stored,
-            self.body.to_policy(),
-            self.body.poll_interval_seconds,
-            free_ordinal=self.free_ordinal,
-            at=at,
-        )
+        return with_policy(stored, self.body.to_draft(), free_ordinal=self.free_ordinal, at=at)
 
 
 class _Tally:
@@ -189,7 +184,7 @@ def declare_policy_preview(operations: Operations, services: ApiServices) -> Non
         request=patch_of(body_model),
         request_media_types=PATCH_MEDIA_TYPES,
         response=PolicyPreview,
-        problems=(CONFLICT,),
+        problems=(CONFLICT, SYNCHRONIZED_SCHEDULE),
         tag=TAG,
     )
     async def preview_policy(workspace_id: str) -> Response:
@@ -201,9 +196,12 @@ def declare_policy_preview(operations: Operations, services: ApiServices) -> Non
         query = read_query(request, PreviewQuery)
         stored = current_workspace()
         body = body_after(await read_patch(request), stored, body_model)
-        refuse_contradictions(body.to_policy())
+        refuse_contradictions(body.to_draft())
         if stored.archived_at is not None:
             raise refuse_archived(Archived("workspace"))
+        wanted = body.to_draft().apply(stored)
+        if refusal := await services.registry.find_synchronized(stored, wanted):
+            raise refuse_synchronized(refusal)
         candidate = _Candidate(body, await _find_ordinal(services, stored, body))
         return json_response(await _preview(services, stored, candidate, query.limit))
 
@@ -251,7 +249,7 @@ def _present(
         ],
         sources=dict(tally.sources),
         schedule=PreviewedSchedule(
-            changes=wanted.poll_interval_seconds != stored.poll_interval_seconds,
+            changes=_schedule_of(wanted) != _schedule_of(stored),
             next_regular_start_at=_find_next_start(stored, evaluated_at),
             new_next_regular_start_at=_find_next_start(wanted, evaluated_at),
         ),
@@ -259,11 +257,13 @@ def _present(
     )
 
 
+def _schedule_of(workspace: Workspace) -> tuple[int, int | None]:
+    return workspace.poll_interval_seconds, workspace.start_offset_seconds
+
+
 def _find_next_start(workspace: Workspace, after: datetime) -> datetime | None:
-    if workspace.ordinal is None:
-        return None
-    interval = workspace.poll_interval_seconds
-    return next_start(after, workspace.workspace_id, workspace.ordinal, interval).start_at
+    place = place_of(workspace)
+    return None if place is None else next_start(after, place).start_at
 
 
 def _present_device(judged: JudgedDevice, then: Verdict) -> PreviewedDevice:

@@ -54,6 +54,9 @@ INVALID_BODY = ProblemType(
     "invalid-body", 422, "The body is JSON, but not what this operation takes"
 )
 BEYOND_RETENTION = ProblemType("beyond-retention", 422, "The facts of that time are no longer kept")
+SYNCHRONIZED_SCHEDULE = ProblemType(
+    "synchronized-schedule", 422, "Too many workspaces would start in the same second"
+)
 PRECONDITION_REQUIRED = ProblemType("precondition-required", 428, "A write needs If-Match")
 RATE_LIMITED = ProblemType("rate-limited", 429, "Too many requests in too short a time")
 INTERNAL_ERROR = ProblemType("internal-error", 500, "The request met a fault of this service")

@@ -93,12 +93,11 @@ class Problem(Exception):
         self.extensions = dict(extensions or {})
 
     def document(self, trace_id: str | None) -> dict[str, Any]:
-        """Return the body's members; those that are None are left out.
+        """Return the body's members; those of the RFC and ours that are None are left out.
 
-        Extensions never replace the RFC's own members.
+        Extensions are shown as they are, and never replace other members.
         """
         members = {
-            **self.extensions,
             "type": self.kind.uri,
             "title": self.kind.title,
             "status": self.kind.status,
@@ -108,7 +107,8 @@ class Problem(Exception):
             "retry_after": self.retry_after,
             "trace_id": trace_id,
         }
-        return {name: value for name, value in members.items() if value is not None}
+        shown = {name: value for name, value in members.items() if value is not None}
+        return {**self.extensions, **shown}
 
     def encoded(self, trace_id: str | None) -> tuple[int, dict[str, str], bytes]:
         """Return status, headers and body."""

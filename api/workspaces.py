@@ -20,7 +20,14 @@ from api.keys import Scope
 from api.operations import Operations
 from api.paging import Paging, cut_page
 from api.patching import PATCH_MEDIA_TYPES, patch_of, read_patch
-from api.policy import ThresholdsBody, default_interval, refuse_contradictions, with_interval
+from api.policy import (
+    OFFSET_DESCRIPTION,
+    StartOffset,
+    ThresholdsBody,
+    default_interval,
+    refuse_contradictions,
+    with_interval,
+)
 from api.preconditions import (
     IF_MATCH,
     IF_NONE_MATCH,
@@ -30,7 +37,7 @@ from api.preconditions import (
     settle,
     tagged_response,
 )
-from api.problem_types import CONFLICT
+from api.problem_types import CONFLICT, SYNCHRONIZED_SCHEDULE
 from api.problems import FaultyPart, Problem
 from api.services import ApiServices
 from api.shapes import AnswerModel, Name
@@ -41,6 +48,7 @@ from domain.model import DEFAULT_TIME_ZONE, Workspace
 from domain.registry import (
     DEFAULT_INTERVAL_SECONDS,
     Moved,
+    PolicyDraft,
     Refusal,
     Stored,
     revision_of,
@@ -50,7 +58,10 @@ ONE = "/workspaces/{workspace_id}"
 _KIND = "workspaces"
 _TAG = "workspaces"
 # A PUT or PATCH that does not name them leaves them as they are.
-_KEPT = frozenset({"active", "time_zone", "poll_interval_seconds", "thresholds"})
+_KEPT = frozenset(
+    {"active", "time_zone", "poll_interval_seconds", "start_offset_seconds", "thresholds"}
+)
+_SCHEDULE = ("poll_interval_seconds", "start_offset_seconds")  # of the policy
 _POLICYS = "belongs to the policy: it may be named for a new workspace, or as it is"
 
 
@@ -58,14 +69,17 @@ class WorkspaceBody(RequestModel):
     """A workspace's configuration.
 
     A PUT that does not name `active` or `time_zone` leaves them as they are. The policy of a
-    workspace that exists is changed at `…/policy` only: here `poll_interval_seconds` and
-    `thresholds` are refused (409) if they differ from it.
+    workspace that exists is changed at `…/policy` only: here `poll_interval_seconds`,
+    `start_offset_seconds` and `thresholds` are refused (409) if they differ from it.
     """
 
     name: Name
     active: bool = Field(True, description="of a new workspace true; else left out, it stays")
     time_zone: TimeZone = DEFAULT_TIME_ZONE
     poll_interval_seconds: int = Field(DEFAULT_INTERVAL_SECONDS, description=_POLICYS)
+    start_offset_seconds: StartOffset | None = Field(
+        None, description=f"{OFFSET_DESCRIPTION}. It {_POLICYS}"
+    )
     thresholds: ThresholdsBody = Field(ThresholdsBody(), description=_POLICYS)
 
     def named(self, name: str) -> Any:
@@ -82,6 +96,7 @@ class WorkspaceAnswer(AnswerModel):
     time_zone: str = Field(description=TIME_ZONE_DESCRIPTION)
     archived_at: Instant | None
     poll_interval_seconds: int
+    start_offset_seconds: int | None = Field(description=OFFSET_DESCRIPTION)
     thresholds: ThresholdsBody
     config_version: int = Field(description="grows with every change within the workspace")
 
@@ -171,7 +186,7 @@ def _declare_put(operations: Operations, services: ApiServices) -> None:
         request=body_model,
         response=WorkspaceAnswer,
         creates=True,
-        problems=(CONFLICT,),
+        problems=(CONFLICT, SYNCHRONIZED_SCHEDULE),
         tagged=True,
         conditions=(IF_MATCH, IF_NONE_MATCH),
         tag=_TAG,
@@ -181,7 +196,9 @@ def _declare_put(operations: Operations, services: ApiServices) -> None:
 
         A key that is limited to workspaces can create only those that it names. A request that does
         not name `active` or `time_zone` leaves them as they are. The policy of a workspace that
-        exists is changed at `…/policy`. The id of an archived workspace is not used again (409).
+        exists is changed at `…/policy`. The id of an archived workspace is not used again (409). A
+        workspace that becomes active with an offset is refused (`synchronized-schedule`) as by its
+        policy's PUT.
         """
         precondition = read_precondition()
         body = await read_json(request, body_model)
@@ -198,13 +215,17 @@ def _declare_patch(operations: Operations, services: ApiServices) -> None:
         request=patch_of(body_model, kept=_KEPT),
         request_media_types=PATCH_MEDIA_TYPES,
         response=WorkspaceAnswer,
-        problems=(CONFLICT,),
+        problems=(CONFLICT, SYNCHRONIZED_SCHEDULE),
         tagged=True,
         conditions=(IF_MATCH,),
         tag=_TAG,
     )
     async def patch_workspace(workspace_id: str) -> Response:
-        """Change some members of a workspace (RFC 7396)."""
+        """Change some members of a workspace (RFC 7396).
+
+        Activating a workspace with an offset is refused (`synchronized-schedule`) if too many
+        start in the same second by their offsets, as in a PUT of its policy.
+        """
         precondition = read_precondition()
         patch = await read_patch(request)
 
@@ -298,31 +319,31 @@ def _policy_of(
     if stored is not None:
         _refuse_other_policy(body, stored)
         return {}
-    policy = body.thresholds.to_policy()
-    refuse_contradictions(policy, within="/thresholds")
-    interval = body.named("poll_interval_seconds")
-    return {
-        "policy": policy,
-        "poll_interval_seconds": interval or default_interval(min_poll_interval_seconds),
-    }
+    interval = body.named("poll_interval_seconds") or default_interval(min_poll_interval_seconds)
+    draft = PolicyDraft(body.thresholds.to_policy(), interval, body.start_offset_seconds)
+    refuse_contradictions(draft, limits="/thresholds")
+    return draft._asdict()
 
 
 def _refuse_other_policy(body: WorkspaceBody, stored: Workspace) -> None:
-    """Raise Problem 409 if the body names a limit or an interval other than the policy's."""
-    wanted = {"/poll_interval_seconds": body.named("poll_interval_seconds")}
-    present: dict[str, float] = {"/poll_interval_seconds": stored.poll_interval_seconds}
-    for name, value in asdict(stored.policy).items():
-        present[f"/thresholds/{name}"] = value
-        named = name in body.thresholds.model_fields_set
-        wanted[f"/thresholds/{name}"] = getattr(body.thresholds, name) if named else None
+    """Raise Problem 409 if the body names a member of the policy other than the stored one."""
     path = f"…/workspaces/{stored.workspace_id}/policy"
+    own: tuple[tuple[str, RequestModel, Mapping[str, float | None]], ...] = (
+        ("/thresholds", body.thresholds, asdict(stored.policy)),
+        ("", body, {name: getattr(stored, name) for name in _SCHEDULE}),
+    )
     faults = [
-        FaultyPart(pointer=place, detail=f"It is {present[place]:g}. Change it at {path}.")
-        for place, value in wanted.items()
-        if value is not None and value != present[place]
+        FaultyPart(pointer=f"{place}/{name}", detail=f"It is {_write(value)}. Change it at {path}.")
+        for place, part, present in own
+        for name, value in present.items()
+        if name in part.model_fields_set and getattr(part, name) != value
     ]
     if faults:
         raise Problem(CONFLICT, "The policy of this workspace has its own path.", errors=faults)
+
+
+def _write(value: float | None) -> str:
+    return "null" if value is None else f"{value:g}"
 
 
 def _present(workspace: Workspace) -> WorkspaceAnswer:
@@ -341,6 +362,7 @@ def _fields(workspace: Workspace) -> dict[str, Any]:
         "time_zone": workspace.time_zone,
         "archived_at": workspace.archived_at,
         "poll_interval_seconds": workspace.poll_interval_seconds,
+        "start_offset_seconds": workspace.start_offset_seconds,
         "thresholds": ThresholdsBody(**asdict(workspace.policy)),
         "config_version": workspace.config_version,
     }

@@ -165,6 +165,7 @@ def describe_policy(workspace: Workspace) -> Document:
     return {
         **asdict(workspace.policy),
         "poll_interval_seconds": workspace.poll_interval_seconds,
+        "start_offset_seconds": workspace.start_offset_seconds,
     }
 
 

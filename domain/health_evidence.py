@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from domain.health_answer import due_seconds, find_answers
 from domain.health_facts import age_seconds
 from domain.look_alikes import LookAlikes
-from domain.schedule import next_start
+from domain.schedule import next_start, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -137,7 +137,7 @@ def _show_error(
 def _find_next_poll(facts: HealthFacts, now: datetime) -> datetime | None:
     workspace = facts.workspace
     is_off = not (workspace.active and facts.connection.active)
-    if is_off or facts.collector.is_paused or workspace.ordinal is None:
+    place = place_of(workspace)
+    if is_off or facts.collector.is_paused or place is None:
         return None
-    interval = workspace.poll_interval_seconds
-    return next_start(now, workspace.workspace_id, workspace.ordinal, interval).start_at
+    return next_start(now, place).start_at

@@ -317,8 +317,10 @@ NO_OVERRIDE = PolicyOverride()
 class Workspace:
     """One customer's fleet.
 
-    `ordinal` is its place in the series of its interval, held since `scheduled_since`. An inactive
-    workspace has neither. `time_zone` is an IANA name, for showing times: every instant is in UTC.
+    `ordinal` is its place in the series of its interval. `scheduled_since` is when it took its
+    place in the schedule (domain.schedule). An inactive workspace has neither.
+    `start_offset_seconds` is its explicit offset, if it has one. `time_zone` is an IANA name, for
+    showing times: every instant is in UTC.
     """
 
     workspace_id: str
@@ -331,6 +333,7 @@ class Workspace:
     scheduled_since: datetime | None = None
     archived_at: datetime | None = None
     time_zone: str = DEFAULT_TIME_ZONE
+    start_offset_seconds: int | None = None
     # What is noted about the configuration, and is no part of it.
     active_changed_at: datetime | None = field(default=None, compare=False)
     revision: int = field(default=1, compare=False)

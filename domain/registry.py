@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from domain.model import Policy, PolicyOverride, Workspace
+from domain.start_offsets import ExplicitPlace, Synchronized, check_offset, refuse_synchronized
 from domain.thresholds import check_override, check_policy
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from domain.model import Device, ProviderConnection
+    from domain.start_offsets import OtherStarts
     from domain.thresholds import ThresholdFault
 
 MIN_INTERVAL_SECONDS, MAX_INTERVAL_SECONDS = 2, 3600
@@ -66,7 +68,7 @@ class Archived(NamedTuple):
 
 Answer = Stored | NotFound | Conflict | Moved
 # `Moved` is none: the command is judged again.
-Refusal = NotFound | Conflict | Archived
+Refusal = NotFound | Conflict | Archived | Synchronized
 
 
 class DeviceDraft(NamedTuple):
@@ -105,6 +107,7 @@ class WorkspaceDraft(NamedTuple):
     poll_interval_seconds: int | None = None
     policy: Policy | None = None
     time_zone: str | None = None
+    start_offset_seconds: int | None = None
 
     def apply(self, stored: Workspace) -> Workspace:
         """Return the workspace as the draft makes it."""
@@ -131,12 +134,41 @@ class Swap(NamedTuple):
     effective_at: datetime | None = None
 
 
-def check_workspace(poll_interval_seconds: int, policy: Policy) -> Conflict | None:
+def check_workspace(workspace: Workspace) -> Conflict | None:
     """Return the refusal that the table's constraints would make, with the field, or None."""
-    if not MIN_INTERVAL_SECONDS <= poll_interval_seconds <= MAX_INTERVAL_SECONDS:
+    interval = workspace.poll_interval_seconds
+    if not MIN_INTERVAL_SECONDS <= interval <= MAX_INTERVAL_SECONDS:
         limits = f"from {MIN_INTERVAL_SECONDS} to {MAX_INTERVAL_SECONDS} seconds"
         return Conflict(f"must be {limits}", "poll_interval_seconds")
-    return refuse_faults(check_policy(policy))
+    return refuse_faults(
+        check_offset(workspace.start_offset_seconds, interval) + check_policy(workspace.policy)
+    )
+
+
+def place_to_judge(stored: Workspace | None, wanted: Workspace) -> ExplicitPlace | None:
+    """Return the explicit place that the workspace would move to; None if it moves to none.
+
+    A workspace that stays at its place is not judged again, even if the limit has become lower.
+    """
+    offset = wanted.start_offset_seconds
+    if not wanted.active or offset is None:
+        return None
+    if stored is not None and keeps_place(stored, wanted):
+        return None
+    return ExplicitPlace(wanted.poll_interval_seconds, offset)
+
+
+def refuse_place(
+    stored: Workspace | None, wanted: Workspace, others: OtherStarts
+) -> Synchronized | None:
+    """Return why the workspace cannot move to its explicit place beside the others."""
+    place = place_to_judge(stored, wanted)
+    if place is None:
+        return None
+    is_activation = stored is not None and not stored.active
+    return refuse_synchronized(
+        place, others, field="active" if is_activation else "start_offset_seconds"
+    )
 
 
 def revision_of(stored: Workspace | ProviderConnection | Device | None) -> int:
@@ -162,9 +194,9 @@ def _itself(workspace: Workspace) -> tuple[str, bool, str]:
     return workspace.name, workspace.active, workspace.time_zone
 
 
-def policy_of(workspace: Workspace) -> tuple[Policy, int]:
-    """Return all that belongs to the workspace's policy: thresholds and poll interval."""
-    return workspace.policy, workspace.poll_interval_seconds
+def policy_of(workspace: Workspace) -> tuple[Policy, int, int | None]:
+    """Return all that belongs to the workspace's policy: thresholds, interval and offset."""
+    return workspace.policy, workspace.poll_interval_seconds, workspace.start_offset_seconds
 
 
 def refuse_active(workspace: Workspace) -> Conflict | None:
@@ -225,22 +257,42 @@ def keeps_ordinal(stored: Workspace, *, active: bool, poll_interval_seconds: int
     return stored.active and stored.poll_interval_seconds == poll_interval_seconds
 
 
+def keeps_place(stored: Workspace, wanted: Workspace) -> bool:
+    """Return whether the workspace stays where it is in the schedule, active or not.
+
+    Another offset is another place, though the ordinal stays.
+    """
+    return keeps_ordinal(
+        stored, active=wanted.active, poll_interval_seconds=wanted.poll_interval_seconds
+    ) and (not wanted.active or stored.start_offset_seconds == wanted.start_offset_seconds)
+
+
+class PolicyDraft(NamedTuple):
+    """The whole policy of a workspace, as a client configures it."""
+
+    policy: Policy
+    poll_interval_seconds: int
+    start_offset_seconds: int | None = None
+
+    def apply(self, stored: Workspace) -> Workspace:
+        """Return the workspace as the draft makes it."""
+        return replace(stored, **self._asdict())
+
+
 def with_policy(
-    stored: Workspace,
-    policy: Policy,
-    poll_interval_seconds: int,
-    *,
-    free_ordinal: int | None,
-    at: datetime,
+    stored: Workspace, draft: PolicyDraft, *, free_ordinal: int | None, at: datetime
 ) -> Workspace:
     """Return the workspace as it would be if the policy were stored at this instant.
 
     `free_ordinal` is the one that it would take, if it does not keep its own.
     """
-    wanted = replace(stored, policy=policy, poll_interval_seconds=poll_interval_seconds)
-    if keeps_ordinal(stored, active=stored.active, poll_interval_seconds=poll_interval_seconds):
+    wanted = draft.apply(stored)
+    if keeps_place(stored, wanted):
         return wanted
-    return replace(wanted, ordinal=free_ordinal, scheduled_since=at)
+    interval = wanted.poll_interval_seconds
+    keeps = keeps_ordinal(stored, active=wanted.active, poll_interval_seconds=interval)
+    ordinal = stored.ordinal if keeps else free_ordinal
+    return replace(wanted, ordinal=ordinal, scheduled_since=at)
 
 
 def check_provider(connection: ProviderConnection) -> Conflict | None:

@@ -2,10 +2,12 @@
 
 This module owns phases, slots, jitter and the identity of a cycle. It needs no state and no
 coordination: every shard, before and after a restart, computes the same starts from a workspace's
-stored ordinal and interval.
+stored place: its ordinal, its interval and, if it has one, its explicit offset.
 
 A workspace's regular starts are at epoch multiples of its interval plus its phase. Its slot runs
-from one regular start to the next and is named by the first (`slot_start_at`).
+from one regular start to the next and is named by the first (`slot_start_at`). An explicit offset
+is the phase itself; start_offsets.py says which ones are refused. Without one, the phase follows
+from the ordinal.
 
 The workspaces of one interval are a series. Each holds its own ordinal, the lowest that was free.
 Phases follow the golden ratio over the ordinals, which keeps any number of workspaces almost evenly
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from domain.cycles import CycleKey
+    from domain.model import Workspace
 
 GOLDEN_RATIO = 0.618033988749895
 # The fractional part of the square root of 2. Times the interval, it shifts each series by its own
@@ -45,6 +48,25 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
+class Place(NamedTuple):
+    """A workspace's place in the schedule: all its starts follow from it.
+
+    `offset` is its explicit offset, in whole seconds. `since` is when it took the place: no slot
+    that began before is its own.
+    """
+
+    workspace_id: str
+    ordinal: int
+    interval: int
+    offset: int | None = None
+    since: datetime | None = None
+
+    @property
+    def phase(self) -> float:
+        """Seconds after each epoch multiple of the interval at which the slots begin."""
+        return phase_of(self.ordinal, self.interval) if self.offset is None else self.offset
+
+
 class Start(NamedTuple):
     """The start of a cycle, and the slot that it is for."""
 
@@ -52,8 +74,21 @@ class Start(NamedTuple):
     start_at: datetime
 
 
+def place_of(workspace: Workspace) -> Place | None:
+    """Return the workspace's place in the schedule; None while it is inactive."""
+    if workspace.ordinal is None:
+        return None
+    return Place(
+        workspace.workspace_id,
+        workspace.ordinal,
+        workspace.poll_interval_seconds,
+        workspace.start_offset_seconds,
+        workspace.scheduled_since,
+    )
+
+
 def margin_seconds(interval: float) -> float:
-    """Return the distance in seconds that every phase keeps from both ends of the interval.
+    """Return the distance in seconds that a phase without an offset keeps from the interval's ends.
 
     A quarter of a second; below an interval of 60 s, the same share of the interval.
     """
@@ -70,36 +105,38 @@ def jitter_seconds(interval: float) -> float:
 
 
 def phase_of(ordinal: int, interval: float) -> float:
-    """Return the seconds after each epoch multiple of the interval at which the slots begin."""
+    """Return the phase, in seconds, of a workspace that has no explicit offset."""
     margin = margin_seconds(interval)
     share = _fraction(_spread(ordinal, GOLDEN_RATIO) + _fraction(interval * SERIES_RATIO))
     return margin + share * (interval - 2 * margin)
 
 
-def slot_of(instant: datetime, ordinal: int, interval: float) -> datetime:
+def slot_of(instant: datetime, place: Place) -> datetime:
     """Return slot_start_at of the slot that holds the instant.
 
     A slot includes its first moment and ends before the first moment of the next slot.
     """
-    return _slot_start(_slot_number(instant, ordinal, interval), ordinal, interval)
+    return _slot_start(_slot_number(instant, place), place)
 
 
-def next_start(after: datetime, workspace_id: str, ordinal: int, interval: float) -> Start:
+def is_slot_of(place: Place, slot: datetime) -> bool:
+    """Return whether the recorded slot belongs to this place, not to an earlier one."""
+    is_before = place.since is not None and slot < slot_of(place.since, place)
+    return not is_before and slot == slot_of(slot, place)
+
+
+def next_start(after: datetime, place: Place) -> Start:
     """Return the first regular start strictly after the instant, jitter included.
 
     Jitter is seeded by workspace and slot and lies in [0, J). It is never negative: slots are
     counted from their beginning, so an early start would be booked to the slot before.
     """
-    number = _slot_number(after, ordinal, interval)
-    start = _regular_start(number, workspace_id, ordinal, interval)
-    return (
-        start
-        if start.start_at > after
-        else _regular_start(number + 1, workspace_id, ordinal, interval)
-    )
+    number = _slot_number(after, place)
+    start = _regular_start(number, place)
+    return start if start.start_at > after else _regular_start(number + 1, place)
 
 
-def late_start(now: datetime, workspace_id: str, ordinal: int, interval: float) -> Start:
+def late_start(now: datetime, place: Place) -> Start:
     """Return the start that makes up for the present slot.
 
     Used after a boot, a takeover, a resume or a creation. If the present slot's regular start is
@@ -111,17 +148,19 @@ def late_start(now: datetime, workspace_id: str, ordinal: int, interval: float) 
     The share of the time to wait is the square root of a spread number. Many workspaces have little
     time left, so that early seconds would be crowded; the square root moves starts later to make up
     for this, and a second then holds about twice the regular starts. The spread has a ratio of its
-    own: with the phases' ratio, the length of the time and the share to wait would go together.
+    own: with the phases' ratio, the length of the time and the share to wait would go together. It
+    is that of the ordinal for an explicit offset too, so equal offsets are late apart.
     """
-    coming = next_start(now, workspace_id, ordinal, interval)
-    present = slot_of(now, ordinal, interval)
+    coming = next_start(now, place)
+    present = slot_of(now, place)
     if coming.slot_start_at == present:
         return coming
     left = coming.slot_start_at - now
-    room = left - timedelta(seconds=interval * ROOM_SHARE)
+    room = left - timedelta(seconds=place.interval * ROOM_SHARE)
     return Start(
         present,
-        now + math.sqrt(_spread(ordinal, LATE_RATIO)) * (room if room > timedelta(0) else left),
+        now
+        + math.sqrt(_spread(place.ordinal, LATE_RATIO)) * (room if room > timedelta(0) else left),
     )
 
 
@@ -145,19 +184,14 @@ def cycle_deadline(start: Start, interval: float) -> datetime:
     return min(start.start_at + timedelta(seconds=interval * DEADLINE_SHARE), commits_at)
 
 
-def missed_slots(
-    since: datetime, now: datetime, ordinal: int, interval: float, limit: int
-) -> list[datetime]:
+def missed_slots(since: datetime, now: datetime, place: Place, limit: int) -> list[datetime]:
     """Return the slots after `since`, the last one recorded, that are over at `now`, oldest first.
 
     Only the newest `limit` of them are returned.
     """
-    first = _slot_number(since, ordinal, interval) + 1
-    present = _slot_number(now, ordinal, interval)
-    return [
-        _slot_start(number, ordinal, interval)
-        for number in range(max(first, present - limit), present)
-    ]
+    first = _slot_number(since, place) + 1
+    present = _slot_number(now, place)
+    return [_slot_start(number, place) for number in range(max(first, present - limit), present)]
 
 
 def lowest_free(taken: Iterable[int]) -> int:
@@ -172,6 +206,10 @@ def starts_bound(highest_ordinals: Mapping[int, int]) -> float:
     `highest_ordinals`: interval in use -> the highest ordinal in use there. docs/decisions/0017
     says for which fleets this is proven: up to three intervals of any length, and any number of
     intervals that divide an hour.
+
+    Starts at explicit offsets come on top: at most `start_offsets.most_in_a_second` in a second of
+    the clock, and twice as many in any time that is one second long. Their workspaces hold
+    ordinals too, so the bound counts each of them once more than needed, and stays true.
     """
     if not highest_ordinals:
         return 0.0
@@ -236,25 +274,22 @@ def _fraction(number: float) -> float:
     return math.modf(number)[0]
 
 
-def _slot_number(instant: datetime, ordinal: int, interval: float) -> int:
+def _slot_number(instant: datetime, place: Place) -> int:
     elapsed = (instant - _EPOCH) // _MICROSECOND
-    return (elapsed - _microseconds(phase_of(ordinal, interval))) // _microseconds(interval)
+    return (elapsed - _microseconds(place.phase)) // _microseconds(place.interval)
 
 
-def _slot_start(number: int, ordinal: int, interval: float) -> datetime:
-    offset = number * _microseconds(interval) + _microseconds(phase_of(ordinal, interval))
-    return _EPOCH + timedelta(microseconds=offset)
+def _slot_start(number: int, place: Place) -> datetime:
+    since_epoch = number * _microseconds(place.interval) + _microseconds(place.phase)
+    return _EPOCH + timedelta(microseconds=since_epoch)
 
 
-def _regular_start(number: int, workspace_id: str, ordinal: int, interval: float) -> Start:
-    slot_start_at = _slot_start(number, ordinal, interval)
-    share = (
-        int.from_bytes(_digest((workspace_id, slot_start_at.isoformat()), size=4), "big") / 2**32
-    )
-    return Start(
-        slot_start_at,
-        slot_start_at + timedelta(microseconds=int(share * jitter_seconds(interval) * 1e6)),
-    )
+def _regular_start(number: int, place: Place) -> Start:
+    slot_start_at = _slot_start(number, place)
+    seed = _digest((place.workspace_id, slot_start_at.isoformat()), size=4)
+    share = int.from_bytes(seed, "big") / 2**32
+    jitter = timedelta(microseconds=int(share * jitter_seconds(place.interval) * 1e6))
+    return Start(slot_start_at, slot_start_at + jitter)
 
 
 def _digest(parts: tuple[str, ...], *, size: int) -> bytes:

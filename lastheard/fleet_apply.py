@@ -29,6 +29,7 @@ _IN_FILE = {
     "provider_id": "id",
     "provider_type": "type",
     "poll_interval_seconds": "interval",
+    "start_offset_seconds": "start_offset",
 }
 _AGAIN = "What was done before stays done: apply the file again to do the rest."
 
@@ -130,8 +131,8 @@ def _locate(fault: dict[str, Any], batch: Sequence[tuple[int, Work]]) -> FleetFa
             place += (list(work.plan.connections)[int(step)],)
         else:
             place += (int(step) if re.fullmatch(r"\d+", step) else _IN_FILE.get(step, step),)
-    if place[-2:] == ("policy", "interval"):
-        place = (*place[:-2], "interval")
+    if place[-2:] in {("policy", "interval"), ("policy", "start_offset")}:
+        place = (*place[:-2], place[-1])
     return FleetFault(place, str(fault.get("detail", "")))
 
 

@@ -6,10 +6,10 @@ and secrets that it allows) is judged by the API itself.
 """
 
 import math
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import orjson
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, PlainValidator
 
 from api.bodies import RequestModel
 from api.device_import import DeviceId
@@ -18,7 +18,9 @@ from api.shapes import NO_OVERRIDES, ExternalId, Identifier, Name, Overrides, Se
 from api.tags import Tags
 from api.time_zones import TimeZone
 from domain.model import Transport
+from domain.registry import MAX_INTERVAL_SECONDS
 
+NO_OFFSET: Final = "auto"  # `start_offset = "auto"`: the service spreads the starts
 NO_PERIOD = 0  # `expected_update_seconds = 0`: none, though the provider type states one
 
 
@@ -45,6 +47,16 @@ def _has_infinity(value: object) -> bool:
             return False
 
 
+def _refuse_no_offset(value: object) -> int | str:
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    if value == NO_OFFSET or (is_whole and value in range(MAX_INTERVAL_SECONDS)):
+        return value  # type: ignore[return-value]
+    raise ValueError(
+        f"write a whole number of seconds below the interval, or {NO_OFFSET!r} for none"
+    )
+
+
+StartOffset = Annotated[int | str, PlainValidator(_refuse_no_offset)]
 Settings = Annotated[dict[str, Any], AfterValidator(_refuse_formless)]
 Period = Annotated[float, Field(ge=NO_PERIOD, le=31_536_000)]
 
@@ -89,13 +101,17 @@ class FleetDevice(RequestModel):
 
 
 class FleetWorkspace(RequestModel):
-    """A workspace. What is left out stays as it is: `active`, `time_zone`, `interval`, `policy`."""
+    """A workspace.
+
+    What is left out stays as it is: `active`, `time_zone`, `interval`, `start_offset`, `policy`.
+    """
 
     id: Identifier
     name: Name
     active: bool | None = None
     time_zone: TimeZone | None = None
     interval: int | None = Field(None, description="poll interval, in seconds")
+    start_offset: StartOffset | None = Field(None, description="of its starts, in seconds")
     policy: FleetPolicy = FleetPolicy()
     connections: list[FleetConnection] = Field(default_factory=list)
     devices: list[FleetDevice] = Field(default_factory=list)

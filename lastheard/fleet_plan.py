@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lastheard.fleet_devices import plan_devices
 from lastheard.fleet_faults import FleetFault
+from lastheard.fleet_model import NO_OFFSET
 from lastheard.fleet_state import path_of
 from lastheard.fleet_steps import FleetChange, FleetPlan, FleetStep, describe_difference
 
@@ -52,8 +53,9 @@ def _plan_new(plan: FleetPlan, wanted: FleetWorkspace) -> None:
     plan.time_zone = wanted.time_zone
     policy = _named_policy(wanted)
     plan.policy = dict(policy)
-    if "poll_interval_seconds" in policy:
-        body["poll_interval_seconds"] = policy.pop("poll_interval_seconds")
+    for name in ("poll_interval_seconds", "start_offset_seconds"):
+        if name in policy:
+            body[name] = policy.pop(name)
     if policy:
         body["thresholds"] = policy
     plan.changes.append(FleetChange("+", "workspace", wanted.id, wanted.name))
@@ -89,6 +91,9 @@ def _named_policy(wanted: FleetWorkspace) -> dict[str, Any]:
     named = wanted.policy.model_dump(exclude_none=True)
     if wanted.interval is not None:
         named["poll_interval_seconds"] = wanted.interval
+    if wanted.start_offset is not None:
+        is_none = wanted.start_offset == NO_OFFSET
+        named["start_offset_seconds"] = None if is_none else wanted.start_offset
     return named
 
 

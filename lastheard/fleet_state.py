@@ -12,6 +12,7 @@ from urllib.parse import quote
 from api.shapes import Overrides
 from lastheard.client import ClientError
 from lastheard.fleet_model import (
+    NO_OFFSET,
     NO_PERIOD,
     FleetConnection,
     FleetDevice,
@@ -107,12 +108,14 @@ def _read_tagged(client: ApiClient, path: str) -> Tagged:
 def to_fleet(stored: StoredWorkspace, types: Mapping[str, TypeFacts]) -> FleetWorkspace:
     """Return the workspace as a file says it: all values in full, without retired devices."""
     workspace, policy = stored.workspace.body, stored.policy.body
+    offset = policy["start_offset_seconds"]
     return FleetWorkspace.model_construct(
         id=workspace["workspace_id"],
         name=workspace["name"],
         active=workspace["active"],
         time_zone=workspace["time_zone"],
         interval=policy["poll_interval_seconds"],
+        start_offset=NO_OFFSET if offset is None else offset,
         policy=FleetPolicy.model_construct(**{name: policy[name] for name in THRESHOLDS}),
         connections=[
             _to_connection(one.body, types) for _, one in sorted(stored.connections.items())

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
         DeviceDraft,
         Moved,
         NotFound,
+        PolicyDraft,
         Stored,
         Swap,
     )
+    from domain.start_offsets import Synchronized
     from ports.reads import EventRow
     from runtime.scrubbing import Scrubber
 
@@ -68,21 +70,21 @@ class Registry(Protocol):
         poll_interval_seconds: int | None = None,
         policy: Policy | None = None,
         time_zone: str | None = None,
+        start_offset_seconds: int | None = None,
         expected: int | None = None,
         by: Author = SYSTEM,
-    ) -> Stored | Conflict | Moved | Archived:
+    ) -> Stored | Conflict | Moved | Archived | Synchronized:
         """None leaves a part as it is, or gives a new workspace the default."""
 
     async def put_policy(
         self,
         workspace_id: str,
         *,
-        policy: Policy,
-        poll_interval_seconds: int,
+        draft: PolicyDraft,
         expected: int | None = None,
         by: Author = SYSTEM,
-    ) -> Stored | NotFound | Conflict | Moved | Archived:
-        """`expected` is a revision of the policy, which is counted apart."""
+    ) -> Stored | NotFound | Conflict | Moved | Archived | Synchronized:
+        """Store the whole policy. `expected` is a revision of its own, which is counted apart."""
 
     async def archive_workspace(
         self, workspace_id: str, *, expected: int | None = None, by: Author = SYSTEM
@@ -91,6 +93,14 @@ class Registry(Protocol):
 
     async def find_free_ordinal(self, poll_interval_seconds: int) -> int:
         """Return the ordinal that a workspace would take now if it moved to this interval."""
+
+    async def find_synchronized(
+        self, stored: Workspace | None, wanted: Workspace
+    ) -> Synchronized | None:
+        """Return why `wanted` would be refused now for the starts of others, or None.
+
+        `stored` is what the workspace is at present.
+        """
 
     async def get_workspace(self, workspace_id: str) -> Workspace | None: ...
     async def list_workspaces(

@@ -12,10 +12,12 @@ from domain.assignments import DeviceAssignment, VehicleSpan
 from domain.cycles import CycleKey, CycleOutcome, CycleTrigger
 from domain.health_facts import ConnectionRecord
 from domain.model import Device, FaultClass, Policy, PolicyOverride, ProviderConnection, Workspace
+from domain.start_offsets import ExplicitPlace, OtherStarts
 from ports.reads import CycleRow, EventRow, RejectionRow, SnapshotRow
 from storage.documents import read_readings, read_values
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Protocol
 
     class Row(Protocol):
@@ -60,10 +62,25 @@ def to_workspace(row: Row) -> Workspace:
         scheduled_since=row["scheduled_since"],
         archived_at=row["archived_at"],
         time_zone=row["time_zone"],
+        start_offset_seconds=row["start_offset_seconds"],
         active_changed_at=row["active_changed_at"],
         revision=row["revision"],
         policy_revision=row["policy_revision"],
     )
+
+
+def to_other_starts(rows: Iterable[Row]) -> OtherStarts:
+    """Return the counts of `count_other_places`: all active workspaces, and the explicit places."""
+    counted = [
+        (row["poll_interval_seconds"], row["start_offset_seconds"], row["workspaces"])
+        for row in rows
+    ]
+    explicit = {
+        ExplicitPlace(interval, offset): workspaces
+        for interval, offset, workspaces in counted
+        if offset is not None
+    }
+    return OtherStarts(sum(workspaces for *_, workspaces in counted), explicit)
 
 
 def to_override(row: Row) -> PolicyOverride:

@@ -3,8 +3,9 @@
 -- database time unless a comment says otherwise. A closed set of values is text with a check. Every
 -- table is in use.
 
--- One customer's fleet. ordinal determines when its slots begin (domain.schedule). Activation takes
--- the lowest free ordinal of the interval and sets scheduled_since; deactivation frees the ordinal.
+-- One customer's fleet. ordinal determines when its slots begin, unless start_offset_seconds does
+-- (domain.schedule). Activation takes the lowest free ordinal of the interval and sets
+-- scheduled_since; deactivation frees the ordinal. Another offset sets scheduled_since too.
 CREATE TABLE workspaces (
     workspace_id             text PRIMARY KEY,
     name                     text NOT NULL,
@@ -25,11 +26,14 @@ CREATE TABLE workspaces (
     policy_revision          bigint NOT NULL DEFAULT 1, -- counts those of thresholds and interval
     archived_at              timestamptz, -- null: in use. The id is never used again.
     time_zone                text NOT NULL DEFAULT 'UTC', -- IANA name, for showing times
+    start_offset_seconds     integer, -- the explicit offset of its starts; null: by ordinal
     CONSTRAINT workspaces_archived_check CHECK (archived_at IS NULL OR NOT active),
     CONSTRAINT workspaces_thresholds_check
         CHECK (0 < freshness_target_seconds AND freshness_target_seconds <= delayed_after_seconds
                AND delayed_after_seconds < stale_after_seconds AND grace_seconds > 0),
     CONSTRAINT workspaces_ordinal_key UNIQUE (poll_interval_seconds, ordinal),
+    CONSTRAINT workspaces_start_offset_check
+        CHECK (0 <= start_offset_seconds AND start_offset_seconds < poll_interval_seconds),
     CONSTRAINT workspaces_scheduled_check
         CHECK ((ordinal IS NOT NULL) = active AND (scheduled_since IS NOT NULL) = active)
 );

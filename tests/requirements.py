@@ -100,9 +100,7 @@ NOT_BUILT: Final[Mapping[str, tuple[str, str]]] = {
     "acceptance 12": _CUTOVER,
     "acceptance 13": _CUTOVER,
     "FR-009": _SOON,
-    "SC-09": _SOON,
     "SC-13": _SOON,
-    "acceptance 9": _SOON,
     "acceptance 11": _SOON,
 }
 

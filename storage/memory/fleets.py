@@ -14,7 +14,7 @@ import orjson
 from domain.cycles import CycleKey, CycleTrigger
 from domain.device_changes import Registered, plan_changes, retire
 from domain.model import Workspace
-from domain.registry import Stored, keeps_ordinal
+from domain.registry import Stored, keeps_ordinal, keeps_place
 from domain.schedule import cycle_id, lowest_free
 from ports.reads import CycleRow
 from storage.memory.tables import DeviceState, PollCycleRow, Snapshot
@@ -46,8 +46,10 @@ class MemoryFleets:
         active: bool,
         poll_interval_seconds: int,
         policy: Policy,
+        start_offset_seconds: int | None = None,
     ) -> Stored:
         made = Workspace(workspace_id, name, active, None, poll_interval_seconds, policy)
+        made = replace(made, start_offset_seconds=start_offset_seconds)
         async with self._engine.writing() as tables:
             stored = tables.workspaces.get((workspace_id,))
             if stored is None:
@@ -60,12 +62,17 @@ class MemoryFleets:
                 ordinal=stored.ordinal,
                 config_version=stored.config_version,
                 scheduled_since=stored.scheduled_since,
+                start_offset_seconds=stored.start_offset_seconds
+                if start_offset_seconds is None
+                else start_offset_seconds,
             )
             if wanted != stored:
                 if not keeps_ordinal(
                     stored, active=active, poll_interval_seconds=poll_interval_seconds
                 ):
                     wanted = self._give_place(tables, wanted)
+                elif not keeps_place(stored, wanted):
+                    wanted = replace(wanted, scheduled_since=self._engine.now())
                 tables.workspaces.put((workspace_id,), wanted)
                 self._bump_config(tables, workspace_id)
             return Stored(created=False)

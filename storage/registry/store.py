@@ -21,6 +21,7 @@ from storage.registry.devices import devices_call, put_devices, retire_device, s
 from storage.registry.providers import archive_provider, put_provider
 from storage.registry.workspaces import (
     archive_workspace,
+    find_synchronized,
     lock_workspace,
     put_policy,
     put_workspace,
@@ -32,7 +33,17 @@ if TYPE_CHECKING:
 
     from domain.changes import Author
     from domain.model import Device, Policy, ProviderConnection
-    from domain.registry import Answer, Archived, Conflict, DeviceDraft, Moved, Stored, Swap
+    from domain.registry import (
+        Answer,
+        Archived,
+        Conflict,
+        DeviceDraft,
+        Moved,
+        PolicyDraft,
+        Stored,
+        Swap,
+    )
+    from domain.start_offsets import Synchronized
     from ports.registry import Swapped
     from storage.gateway import Connection, Database
 
@@ -54,14 +65,17 @@ class PostgresRegistry:
         poll_interval_seconds: int | None = None,
         policy: Policy | None = None,
         time_zone: str | None = None,
+        start_offset_seconds: int | None = None,
         expected: int | None = None,
         by: Author = SYSTEM,
-    ) -> Stored | Conflict | Moved | Archived:
-        draft = WorkspaceDraft(name, active, poll_interval_seconds, policy, time_zone)
+    ) -> Stored | Conflict | Moved | Archived | Synchronized:
+        draft = WorkspaceDraft(
+            name, active, poll_interval_seconds, policy, time_zone, start_offset_seconds
+        )
 
         async def work(
             connection: Connection,
-        ) -> Stored | Conflict | Moved | Archived | None:
+        ) -> Stored | Conflict | Moved | Archived | Synchronized | None:
             return await put_workspace(connection, workspace_id, draft, expected=expected, by=by)
 
         answer = await self._database.run(work)
@@ -74,15 +88,14 @@ class PostgresRegistry:
         self,
         workspace_id: str,
         *,
-        policy: Policy,
-        poll_interval_seconds: int,
+        draft: PolicyDraft,
         expected: int | None = None,
         by: Author = SYSTEM,
-    ) -> Stored | NotFound | Conflict | Moved | Archived:
-        async def work(connection: Connection) -> Stored | NotFound | Conflict | Moved | Archived:
-            return await put_policy(
-                connection, workspace_id, policy, poll_interval_seconds, expected=expected, by=by
-            )
+    ) -> Stored | NotFound | Conflict | Moved | Archived | Synchronized:
+        async def work(
+            connection: Connection,
+        ) -> Stored | NotFound | Conflict | Moved | Archived | Synchronized:
+            return await put_policy(connection, workspace_id, draft, expected=expected, by=by)
 
         return await self._database.run(work)
 
@@ -97,6 +110,15 @@ class PostgresRegistry:
     async def find_free_ordinal(self, poll_interval_seconds: int) -> int:
         row = await self._fetch_one("lowest_free_ordinal", poll_interval_seconds)
         return int(row[0])
+
+    async def find_synchronized(
+        self, stored: Workspace | None, wanted: Workspace
+    ) -> Synchronized | None:
+        async def work(connection: Connection) -> Synchronized | None:
+            return await find_synchronized(connection, stored, wanted)
+
+        # One statement: a transaction would cost two more round trips and add nothing.
+        return await self._database.run(work, in_transaction=False)
 
     async def get_workspace(self, workspace_id: str) -> Workspace | None:
         row = await self._fetch_one("get_workspace", workspace_id)

@@ -1,6 +1,7 @@
 """Commands on workspaces and their policies. Each runs within its caller's transaction.
 
-Owns ordinals, and the lock on the workspace's row that every command on its configuration takes.
+Owns places in the schedule, and the lock on the workspace's row that every command on its
+configuration takes.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from domain.changes import device_change, workspace_changes
-from domain.model import Policy, Workspace
+from domain.model import Workspace
 from domain.registry import (
     ABSENT,
     Archived,
@@ -19,16 +20,20 @@ from domain.registry import (
     count_changes,
     find_move,
     keeps_ordinal,
+    keeps_place,
     make_workspace,
+    place_to_judge,
     refuse_active,
+    refuse_place,
 )
 from storage.changes import record_changes
 from storage.queries import bound, sql
-from storage.rows import to_device, to_workspace
+from storage.rows import to_device, to_other_starts, to_workspace
 
 if TYPE_CHECKING:
     from domain.changes import Author
-    from domain.registry import Conflict, Moved, WorkspaceDraft
+    from domain.registry import Conflict, Moved, PolicyDraft, WorkspaceDraft
+    from domain.start_offsets import Synchronized
     from storage.gateway import Connection
 
 
@@ -50,7 +55,7 @@ async def put_workspace(
     *,
     expected: int | None,
     by: Author,
-) -> Stored | Conflict | Moved | Archived | None:
+) -> Stored | Conflict | Moved | Archived | Synchronized | None:
     """Store the workspace. Returns None if another transaction created it meanwhile."""
     stored = await lock_workspace(connection, workspace_id)
     if isinstance(stored, Archived):
@@ -59,33 +64,29 @@ async def put_workspace(
         return find_move(ABSENT, expected) or await _create(connection, workspace_id, draft, by)
     if moved := find_move(stored.revision, expected):
         return moved
-    wanted = draft.apply(stored)
-    refusal = check_workspace(wanted.poll_interval_seconds, wanted.policy)
-    if refusal is not None:
-        return refusal
-    return Stored(created=False, revision=(await _update(connection, stored, wanted, by)).revision)
+    written = await _update(connection, stored, draft.apply(stored), by)
+    if not isinstance(written, Workspace):
+        return written
+    return Stored(created=False, revision=written.revision)
 
 
 async def put_policy(
     connection: Connection,
     workspace_id: str,
-    policy: Policy,
-    poll_interval_seconds: int,
+    draft: PolicyDraft,
     *,
     expected: int | None,
     by: Author,
-) -> Stored | NotFound | Conflict | Moved | Archived:
+) -> Stored | NotFound | Conflict | Moved | Archived | Synchronized:
     """Store the policy of a workspace, whose revision is one of its own."""
     stored = await lock_workspace(connection, workspace_id)
     if not isinstance(stored, Workspace):
         return stored
-    refusal = find_move(stored.policy_revision, expected) or check_workspace(
-        poll_interval_seconds, policy
-    )
-    if refusal is not None:
-        return refusal
-    wanted = replace(stored, policy=policy, poll_interval_seconds=poll_interval_seconds)
-    written = await _update(connection, stored, wanted, by)
+    if moved := find_move(stored.policy_revision, expected):
+        return moved
+    written = await _update(connection, stored, draft.apply(stored), by)
+    if not isinstance(written, Workspace):
+        return written
     return Stored(created=False, revision=written.policy_revision)
 
 
@@ -114,14 +115,14 @@ async def archive_workspace(
 
 async def _create(
     connection: Connection, workspace_id: str, draft: WorkspaceDraft, by: Author
-) -> Stored | Conflict | None:
+) -> Stored | Conflict | Synchronized | None:
     """Return None if it was created meanwhile.
 
     This does not wait for the row: its holder may be waiting for the lock on ordinals, which this
     transaction has.
     """
     made = make_workspace(workspace_id, draft)
-    refusal = check_workspace(made.poll_interval_seconds, made.policy)
+    refusal = check_workspace(made) or await _judge_place(connection, None, made)
     if refusal is not None:
         return refusal
     ordinal = await _take_ordinal(connection, made) if made.active else None
@@ -136,8 +137,11 @@ async def _create(
 
 async def _update(
     connection: Connection, stored: Workspace, wanted: Workspace, by: Author
-) -> Workspace:
-    """Write what changes, and return the workspace with its revisions."""
+) -> Workspace | Conflict | Synchronized:
+    """Write what changes, and return the workspace with its revisions, or why it is refused."""
+    refusal = check_workspace(wanted) or await _judge_place(connection, stored, wanted)
+    if refusal is not None:
+        return refusal
     changes = workspace_changes(stored, wanted)
     if not changes:
         return stored
@@ -153,10 +157,37 @@ async def _update(
         policy_revision=counted.policy_revision,
         ordinal=await _take_ordinal(connection, wanted) if takes else None,
         keeps_ordinal=keeps,
+        keeps_place=keeps_place(stored, wanted),
     )
     await connection.execute(*call)
     await record_changes(connection, stored.workspace_id, by, changes)
     return counted
+
+
+async def find_synchronized(
+    connection: Connection, stored: Workspace | None, wanted: Workspace
+) -> Synchronized | None:
+    """Return why the workspace could not move to its explicit place now, or None if it could.
+
+    Takes no lock: another transaction may take the place before the answer is read.
+    """
+    if place_to_judge(stored, wanted) is None:
+        return None
+    rows = await connection.fetch(sql("count_other_places"), wanted.workspace_id)
+    return refuse_place(stored, wanted, to_other_starts(rows))
+
+
+async def _judge_place(
+    connection: Connection, stored: Workspace | None, wanted: Workspace
+) -> Synchronized | None:
+    """Return why the workspace cannot move to its explicit place; if it can, the place is its own.
+
+    Waits for other transactions that take a place, so that two never take the last one.
+    """
+    if place_to_judge(stored, wanted) is None:
+        return None
+    await connection.execute(sql("lock_ordinals"))
+    return await find_synchronized(connection, stored, wanted)
 
 
 async def _take_ordinal(connection: Connection, workspace: Workspace) -> int:
@@ -171,13 +202,14 @@ async def _take_ordinal(connection: Connection, workspace: Workspace) -> int:
     return ordinal
 
 
-def _workspace_values(workspace: Workspace) -> dict[str, str | bool | float]:
+def _workspace_values(workspace: Workspace) -> dict[str, str | bool | float | None]:
     return {
         "workspace_id": workspace.workspace_id,
         "name": workspace.name,
         "active": workspace.active,
         "time_zone": workspace.time_zone,
         "poll_interval_seconds": workspace.poll_interval_seconds,
+        "start_offset_seconds": workspace.start_offset_seconds,
         "freshness_target_seconds": workspace.policy.freshness_target_seconds,
         "delayed_after_seconds": workspace.policy.delayed_after_seconds,
         "stale_after_seconds": workspace.policy.stale_after_seconds,

@@ -6,8 +6,8 @@
 SELECT * FROM workspaces WHERE workspace_id = $1 FOR NO KEY UPDATE;
 
 -- name: lock_ordinals
--- One transaction at a time takes an ordinal, in the whole database. Otherwise two could find the
--- same ordinal free.
+-- One transaction at a time takes an ordinal or an explicit offset, in the whole database.
+-- Otherwise two could find the same one free.
 SELECT pg_advisory_xact_lock(7264830912);
 
 -- name: lowest_free_ordinal
@@ -20,24 +20,32 @@ SELECT min(candidate)
 FROM (SELECT 0 AS candidate UNION ALL SELECT ordinal + 1 FROM series) AS candidates
 WHERE NOT EXISTS (SELECT FROM series WHERE ordinal = candidate);
 
+-- name: count_other_places
+-- The other active workspaces, by interval and explicit offset, which is null for most of them.
+SELECT poll_interval_seconds, start_offset_seconds, count(*) AS workspaces
+FROM workspaces WHERE active AND workspace_id <> $1
+GROUP BY poll_interval_seconds, start_offset_seconds;
+
 -- name: create_workspace
 -- A workspace without an ordinal is inactive, and its scheduled_since is null.
 INSERT INTO workspaces (workspace_id, name, active, time_zone, poll_interval_seconds,
-                        freshness_target_seconds, delayed_after_seconds, stale_after_seconds,
-                        grace_seconds, ordinal, scheduled_since)
+                        start_offset_seconds, freshness_target_seconds, delayed_after_seconds,
+                        stale_after_seconds, grace_seconds, ordinal, scheduled_since)
 VALUES (:workspace_id, :name, :active, :time_zone, :poll_interval_seconds,
-        :freshness_target_seconds, :delayed_after_seconds, :stale_after_seconds,
+        :start_offset_seconds::integer, :freshness_target_seconds, :delayed_after_seconds, :stale_after_seconds,
         :grace_seconds, :ordinal::integer,
         CASE WHEN :ordinal::integer IS NOT NULL THEN clock_timestamp() END)
 ON CONFLICT (workspace_id) DO NOTHING
 RETURNING pg_notify('lastheard', 'workspace:' || workspace_id);
 
 -- name: update_workspace
--- keeps_ordinal says whether the workspace keeps its ordinal and scheduled_since, and so its phase.
--- Otherwise its ordinal becomes the given one, which may be null.
+-- keeps_ordinal says whether the workspace keeps its ordinal. Otherwise its ordinal becomes the
+-- given one, which may be null. keeps_place says whether it keeps its place in the schedule too: it
+-- does not if it gets another offset. Only then scheduled_since stays.
 UPDATE workspaces
 SET name = :name, active = :active, time_zone = :time_zone,
     poll_interval_seconds = :poll_interval_seconds,
+    start_offset_seconds = :start_offset_seconds::integer,
     freshness_target_seconds = :freshness_target_seconds,
     delayed_after_seconds = :delayed_after_seconds, stale_after_seconds = :stale_after_seconds,
     grace_seconds = :grace_seconds,
@@ -45,8 +53,8 @@ SET name = :name, active = :active, time_zone = :time_zone,
                              ELSE clock_timestamp() END,
     revision = :revision, policy_revision = :policy_revision,
     ordinal = CASE WHEN :keeps_ordinal THEN ordinal ELSE :ordinal::integer END,
-    scheduled_since = CASE WHEN :keeps_ordinal THEN scheduled_since
-                           WHEN :ordinal::integer IS NOT NULL THEN clock_timestamp() END,
+    scheduled_since = CASE WHEN :keeps_place THEN scheduled_since
+                           WHEN :active THEN clock_timestamp() END,
     config_version = config_version + 1
 WHERE workspace_id = :workspace_id
 RETURNING pg_notify('lastheard', 'workspace:' || workspace_id);

@@ -151,6 +151,11 @@ class Shard:
         }
         await self.put(f"/workspaces/{workspace_id}", **fields)
 
+    async def set_policy(self, workspace_id: str, **policy: Any) -> Any:
+        """Change members of the policy of a workspace, and return the answer."""
+        path = f"/workspaces/{workspace_id}/policy"
+        return await self.ask("PATCH", path, json=policy, headers={"If-Match": "*"})
+
     async def set_thresholds(self, workspace_id: str, thresholds: Mapping[str, float]) -> None:
         """Change the policy of a workspace, whatever it was."""
         path = f"/workspaces/{workspace_id}/policy"

@@ -59,6 +59,40 @@ async def test_acceptance_1_fr_001_sc_01_every_workspace_has_a_cycle_in_every_sl
     assert min(later - earlier for earlier, later in pairwise(around)) > 0.15
 
 
+async def test_acceptance_9_sc_09_a_running_shard_starts_at_the_offset(
+    dsn: str, tmp_path: Path
+) -> None:
+    """Two workspaces share a second; the third is refused, and goes on where it was."""
+    interval, offset = 4, 1
+    fleets = [polled(f"fleet-{number}") for number in range(3)]
+    async with open_harness(dsn, tmp_path, *fleets) as harness:
+        for fleet in fleets:
+            await harness.add_fleet(fleet, interval=interval, thresholds=QUICK)
+        await until(lambda: _is_started(harness, len(fleets)))
+        answers = [
+            await harness.shard.set_policy(fleet.name, start_offset_seconds=offset)
+            for fleet in fleets
+        ]
+        moved_at = await harness.now()
+        await trio.sleep(3 * interval + 1)
+        cycles = await _cycles(harness, "slot_start_at > $1 AND outcome <> 'running'", moved_at)
+        missed = await _cycles(harness, "outcome = 'missed'")
+
+    assert [answer.status for answer in answers] == [200, 200, 422]
+    assert answers[2].json["nearest_free_offset_seconds"] == offset + 1
+    assert missed == {}
+    for fleet in fleets[:2]:
+        slots = [cycle["slot_start_at"] for cycle in cycles[fleet.name]]
+        assert len(slots) in {2, 3}
+        assert slots == [slots[0] + number * interval * SECOND for number in range(len(slots))]
+        for cycle in cycles[fleet.name]:
+            assert cycle["slot_start_at"].timestamp() % interval == offset
+            late = cycle["started_at"] - cycle["slot_start_at"]
+            assert -CLOCK_ERROR <= late < interval * SECOND
+            assert cycle["outcome"] == "completed"
+    assert {one["slot_start_at"].microsecond != 0 for one in cycles["fleet-2"]} == {True}
+
+
 async def test_acceptance_1_fr_003_d_005_sc_01_polling_never_calls_the_stream_transport(
     dsn: str, tmp_path: Path
 ) -> None:

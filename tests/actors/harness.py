@@ -163,7 +163,12 @@ class Harness:
         return shard
 
     async def add_workspace(
-        self, workspace_id: str, *, interval: int = INTERVAL, active: bool = True
+        self,
+        workspace_id: str,
+        *,
+        interval: int = INTERVAL,
+        active: bool = True,
+        offset: int | None = None,
     ) -> None:
         stored = await self.store.put_workspace(
             workspace_id,
@@ -171,6 +176,7 @@ class Harness:
             active=active,
             poll_interval_seconds=interval,
             policy=Policy(),
+            start_offset_seconds=offset,
         )
         assert isinstance(stored, Stored), stored
 

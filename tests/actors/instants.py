@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from domain.schedule import slot_of
+from domain.schedule import Place, slot_of
 
 INTERVAL = 300
 # Nearly: the first moment of one of the harbour's slots.
-NOON = slot_of(datetime(2026, 5, 1, 12, 0, tzinfo=UTC) + timedelta(seconds=INTERVAL), 0, INTERVAL)
+NOON = slot_of(
+    datetime(2026, 5, 1, 12, 0, tzinfo=UTC) + timedelta(seconds=INTERVAL), Place("", 0, INTERVAL)
+)
 
 
 def at(seconds: float) -> datetime:

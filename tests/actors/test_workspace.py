@@ -9,6 +9,7 @@ import trio
 
 from domain import schedule
 from domain.cycles import CycleKey, CycleOutcome, CycleTrigger
+from domain.schedule import Place
 from tests.actors.harness import STEADY
 from tests.actors.instants import INTERVAL, at
 from tests.actors.polling import ScriptedPoller, page
@@ -89,7 +90,7 @@ async def test_a_boot_within_a_slot_makes_up_for_it_at_its_own_moment(
     harness: Harness, shard: Shard, island: FleetView, autojump_clock: MockClock
 ) -> None:
     await trio.sleep(20)
-    late = schedule.late_start(at(20), ISLAND, 1, INTERVAL)
+    late = schedule.late_start(at(20), Place(ISLAND, 1, INTERVAL))
     async with working(shard, island):
         await trio.sleep(INTERVAL)
     first, second = await harness.cycles(ISLAND)

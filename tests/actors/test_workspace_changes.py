@@ -13,6 +13,7 @@ from domain import schedule
 from domain.cycles import CycleKey, CycleOutcome, CycleTrigger
 from domain.model import FaultClass
 from domain.resource import workspace_resource
+from domain.schedule import Place
 from ports.providers import ProviderFault
 from runtime.instants import format_instant
 from tests.actors.harness import HARBOUR, STEADY, polled, until
@@ -106,7 +107,7 @@ async def test_a_change_of_configuration_does_not_cancel_a_late_start(
     harness: Harness, shard: Shard, island: FleetView, autojump_clock: MockClock
 ) -> None:
     await trio.sleep(20)
-    late = schedule.late_start(at(20), ISLAND, 1, INTERVAL)
+    late = schedule.late_start(at(20), Place(ISLAND, 1, INTERVAL))
     async with working(shard, island):
         for _ in range(3):
             await trio.sleep(5)
@@ -143,7 +144,7 @@ async def test_another_interval_counts_at_once_and_misses_no_slot(
     assert CycleOutcome.MISSED not in [row.outcome for row in rows]
     regular = [row.started_at for row in rows[1:] if row.key.trigger is CycleTrigger.SCHEDULE]
     assert regular == [
-        schedule.next_start(at(200 + 60 * n), HARBOUR, 0, 60).start_at for n in range(3)
+        schedule.next_start(at(200 + 60 * n), Place(HARBOUR, 0, 60)).start_at for n in range(3)
     ]
 
 
@@ -171,7 +172,7 @@ async def test_another_interval_repeats_no_cycle_that_just_began(
         await trio.sleep(900)
     first, second = await harness.cycles()
     assert first.key.trigger is second.key.trigger is CycleTrigger.SCHEDULE
-    assert second.started_at == schedule.next_start(at(1), HARBOUR, 0, 900).start_at
+    assert second.started_at == schedule.next_start(at(1), Place(HARBOUR, 0, 900)).start_at
 
 
 async def test_a_workspace_switched_off_and_on_follows_its_new_place(

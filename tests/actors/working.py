@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from domain import schedule
+from domain.schedule import Place
 from tests.actors.harness import HARBOUR
 from tests.actors.instants import INTERVAL, at
 
@@ -40,7 +41,7 @@ def regular(
 ) -> list[schedule.Start]:
     starts = []
     for _ in range(count):
-        starts.append(schedule.next_start(after, workspace_id, ordinal, INTERVAL))
+        starts.append(schedule.next_start(after, Place(workspace_id, ordinal, INTERVAL)))
         after = starts[-1].start_at
     return starts
 

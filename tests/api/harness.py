@@ -35,7 +35,7 @@ from domain.model import (
     Submission,
 )
 from domain.registry import DeviceDraft
-from domain.schedule import cycle_id, slot_of
+from domain.schedule import Place, cycle_id, place_of, slot_of
 from lastheard.credentials import CredentialReader
 from lastheard.process_model import PROCESS_MODEL
 from ports.sessions import VitalSigns
@@ -220,7 +220,7 @@ class Harness:
         stored = await self.stores.registry.get_workspace(workspace)
         assert stored is not None
         now = self.clock.now()
-        slot = slot_of(now, stored.ordinal or 0, stored.poll_interval_seconds)
+        slot = slot_of(now, place_of(stored) or Place(workspace, 0, stored.poll_interval_seconds))
         key = CycleKey(workspace, slot, CycleTrigger.SCHEDULE, 1)
         await self.stores.sessions.beat(self.session, ttl_seconds=86_400, statistics=VitalSigns())
         start = await self.stores.cycles.start_cycle(

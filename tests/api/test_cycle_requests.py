@@ -10,7 +10,7 @@ import pytest
 
 from domain.cycles import CycleKey, CycleTrigger
 from domain.model import Policy
-from domain.schedule import cycle_id, next_start, starts_bound
+from domain.schedule import cycle_id, next_start, place_of, starts_bound
 
 if TYPE_CHECKING:
     from tests.api.harness import Answer, Harness
@@ -29,8 +29,9 @@ async def expect_regular(harness: Harness, name: str) -> dict[str, str]:
     """Return the answer that promises the workspace's next regular cycle."""
     stored = await harness.stores.registry.get_workspace(name)
     assert stored is not None
-    assert stored.ordinal is not None
-    start = next_start(harness.clock.now(), name, stored.ordinal, stored.poll_interval_seconds)
+    place = place_of(stored)
+    assert place is not None
+    start = next_start(harness.clock.now(), place)
     key = CycleKey(name, start.slot_start_at, CycleTrigger.SCHEDULE, 1)
     return {
         "cycle_id": cycle_id(key),

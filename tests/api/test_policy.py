@@ -18,6 +18,7 @@ DEFAULT = {
     "stale_after_seconds": 900.0,
     "grace_seconds": 3600.0,
     "poll_interval_seconds": 300,
+    "start_offset_seconds": None,
 }
 
 
@@ -57,6 +58,14 @@ async def test_the_workspace_shows_its_policy(harness: Harness) -> None:
         (
             {"freshness_target_seconds": 900, "delayed_after_seconds": 899},
             ["/delayed_after_seconds", "/stale_after_seconds"],
+        ),
+        ({"start_offset_seconds": 300}, ["/start_offset_seconds"]),
+        ({"start_offset_seconds": -1}, ["/start_offset_seconds"]),
+        ({"start_offset_seconds": 12.5}, ["/start_offset_seconds"]),
+        ({"start_offset_seconds": "12"}, ["/start_offset_seconds"]),
+        (
+            {"start_offset_seconds": 60, "poll_interval_seconds": 60},
+            ["/start_offset_seconds"],
         ),
         ({"grace_seconds": 0}, ["/grace_seconds"]),
         ({"thresholds": {"grace_seconds": 60}}, ["/thresholds"]),

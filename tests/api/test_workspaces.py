@@ -23,6 +23,7 @@ async def test_a_new_workspace_is_201_and_the_same_again_200(
             "time_zone": "UTC",
             "archived_at": None,
             "poll_interval_seconds": 300,
+            "start_offset_seconds": None,
             "thresholds": {
                 "freshness_target_seconds": 300.0,
                 "delayed_after_seconds": 360.0,

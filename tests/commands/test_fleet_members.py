@@ -24,7 +24,11 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 # What a file calls otherwise, by what the API calls it.
-WORKSPACE = {"poll_interval_seconds": "interval", "thresholds": "policy"}
+WORKSPACE = {
+    "poll_interval_seconds": "interval",
+    "start_offset_seconds": "start_offset",
+    "thresholds": "policy",
+}
 CONNECTION = {"provider_id": "id", "provider_type": "type"}
 DEVICE = {"device_id": "id", "provider_id": "connection"}
 # A file says how a fleet is configured, not since when, nor after how many changes.
@@ -63,6 +67,7 @@ def test_a_file_that_names_everything_is_sent_whole() -> None:
         active=True,
         time_zone="Europe/Berlin",
         interval=300,
+        start_offset=30,
         policy=FleetPolicy(**LIMITS),
         connections=[connection],
         devices=[device],
@@ -79,7 +84,7 @@ def test_an_export_has_every_member_of_the_file() -> None:
     workspace = to_fleet(
         StoredWorkspace(
             _answered(WorkspaceAnswer),
-            Tagged({"poll_interval_seconds": 300, **LIMITS}, ""),
+            Tagged({"poll_interval_seconds": 300, "start_offset_seconds": 30, **LIMITS}, ""),
             {"c": _answered(ProviderAnswer, settings={}, overrides={})},
             frozenset(),
             {"d": _answered(DeviceAnswer, active=True, overrides={}).body},
@@ -89,7 +94,11 @@ def test_an_export_has_every_member_of_the_file() -> None:
     (connection,), (device,) = workspace.connections, workspace.devices
     for table in (workspace, workspace.policy, connection, device):
         assert table.model_fields_set == set(type(table).model_fields)
-    assert set(PolicyBody.model_fields) == {"poll_interval_seconds", *LIMITS}
+    assert set(PolicyBody.model_fields) == {
+        "poll_interval_seconds",
+        "start_offset_seconds",
+        *LIMITS,
+    }
 
 
 def _answered(answer: type[BaseModel], **values: Any) -> Tagged:

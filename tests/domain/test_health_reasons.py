@@ -12,7 +12,7 @@ from domain.health_facts import CollectorRecord, ConnectionRecord
 from domain.health_reason import PARTIES, HealthReason, Party
 from domain.health_state import State
 from domain.model import FaultClass
-from domain.schedule import next_start
+from domain.schedule import Place, next_start
 from tests.domain.fixtures import (
     HARBOUR_LINES,
     NOW,
@@ -257,7 +257,7 @@ def test_every_verdict_carries_what_a_person_checks_next() -> None:
     }
     assert evidence["away_for_seconds"] == 22 * 60
     assert evidence["owner"] == "shard-a"
-    assert evidence["next_poll_at"] == next_start(NOW, "harbour-lines", 3, 300).start_at
+    assert evidence["next_poll_at"] == next_start(NOW, Place("harbour-lines", 3, 300)).start_at
 
 
 def test_a_socket_and_a_state_call_show_their_errors_apart() -> None:

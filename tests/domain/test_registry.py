@@ -42,14 +42,14 @@ STEADY = ProviderConnection(
     ],
 )
 def test_a_workspaces_conflict_names_the_field(seconds: int, policy: Policy, field: str) -> None:
-    refusal = check_workspace(seconds, policy)
+    refusal = check_workspace(replace(HARBOUR, poll_interval_seconds=seconds, policy=policy))
     assert refusal is not None
     assert refusal.field == field
 
 
 @pytest.mark.parametrize("seconds", [2, 3600])
 def test_both_limits_of_the_interval_are_allowed(seconds: int) -> None:
-    assert check_workspace(seconds, Policy()) is None
+    assert check_workspace(replace(HARBOUR, poll_interval_seconds=seconds)) is None
 
 
 @pytest.mark.parametrize(

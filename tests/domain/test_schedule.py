@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 
 from domain.cycles import CycleKey, CycleTrigger
 from domain.schedule import (
+    Place,
     Start,
     cycle_deadline,
     cycle_id,
+    is_slot_of,
     jitter_seconds,
     late_start,
     leaves_enough_of_slot,
@@ -40,6 +42,14 @@ HOUR_PARTS = [60, 120, 180, 240, 300, 360, 600, 720, 900, 1200, 1800, 3600]
 _FROM, _TO = datetime(2020, 1, 1), datetime(2040, 1, 1)  # noqa: DTZ001 Hypothesis adds the zone
 instants = st.datetimes(_FROM, _TO, timezones=st.just(UTC))
 names = st.text(max_size=12)
+HARBOUR = Place("harbour-lines", 3, 300)
+
+
+@st.composite
+def places(draw: st.DrawFn, any_interval: st.SearchStrategy[int] = intervals) -> Place:
+    interval = draw(any_interval)
+    offset = draw(st.none() | st.integers(0, interval - 1))
+    return Place(draw(names), draw(ordinals), interval, offset)
 
 
 def test_the_bound_is_that_of_the_series_added_up() -> None:
@@ -122,7 +132,7 @@ def test_fr_002_jitter_keeps_starts_within_the_worst_second() -> None:
         for interval, ordinals_in_use in series.items()
         for ordinal in ordinals_in_use
         for start in starts_within(
-            timedelta(seconds=300), f"w-{interval}-{ordinal}", ordinal, interval
+            timedelta(seconds=300), Place(f"w-{interval}-{ordinal}", ordinal, interval)
         )
     )
     fullest = max(
@@ -131,11 +141,11 @@ def test_fr_002_jitter_keeps_starts_within_the_worst_second() -> None:
     assert 14 <= fullest <= worst_second_of_all(series) <= starts_bound({60: 599, 300: 999})
 
 
-def starts_within(span: timedelta, name: str, ordinal: int, interval: int) -> Iterator[datetime]:
-    at = next_start(NOW, name, ordinal, interval).start_at
+def starts_within(span: timedelta, place: Place) -> Iterator[datetime]:
+    at = next_start(NOW, place).start_at
     while at < NOW + span:
         yield at
-        at = next_start(at, name, ordinal, interval).start_at
+        at = next_start(at, place).start_at
 
 
 def test_the_worst_second_finds_a_schedule_that_is_synchronised() -> None:
@@ -161,61 +171,54 @@ def test_the_lowest_free_ordinal_is_in_the_first_gap(taken: list[int], free: int
     assert lowest_free(taken) == free
 
 
-@given(after=instants, name=names, ordinal=ordinals, interval=intervals)
-def test_fr_001_every_slot_has_one_start_without_drift(
-    after: datetime, name: str, ordinal: int, interval: int
-) -> None:
-    starts = [next_start(after, name, ordinal, interval)]
+@given(after=instants, place=places())
+def test_fr_001_every_slot_has_one_start_without_drift(after: datetime, place: Place) -> None:
+    starts = [next_start(after, place)]
     while len(starts) < 4:
-        starts.append(next_start(starts[-1].start_at, name, ordinal, interval))
+        starts.append(next_start(starts[-1].start_at, place))
     gaps = {second.slot_start_at - first.slot_start_at for first, second in pairwise(starts)}
-    assert gaps == {timedelta(seconds=interval)}
+    assert gaps == {timedelta(seconds=place.interval)}
     assert (
         starts[0].start_at
         > after
-        >= starts[0].start_at - timedelta(seconds=interval + jitter_seconds(interval))
+        >= starts[0].start_at - timedelta(seconds=place.interval + jitter_seconds(place.interval))
     )
 
 
-@given(after=instants, name=names, ordinal=ordinals, interval=intervals)
-def test_jitter_never_leaves_the_slot(
-    after: datetime, name: str, ordinal: int, interval: int
-) -> None:
-    start = next_start(after, name, ordinal, interval)
+@given(after=instants, place=places())
+def test_jitter_never_leaves_the_slot(after: datetime, place: Place) -> None:
+    start = next_start(after, place)
     late_by = (start.start_at - start.slot_start_at).total_seconds()
-    assert 0 <= late_by < jitter_seconds(interval)
-    assert slot_of(start.start_at, ordinal, interval) == start.slot_start_at
+    assert 0 <= late_by < jitter_seconds(place.interval)
+    assert slot_of(start.start_at, place) == start.slot_start_at
 
 
-@given(after=instants, ordinal=ordinals, interval=intervals)
-def test_a_slot_is_named_by_its_own_first_moment(
-    after: datetime, ordinal: int, interval: int
-) -> None:
-    slot = slot_of(after, ordinal, interval)
-    assert slot <= after < slot + timedelta(seconds=interval)
-    assert slot_of(slot, ordinal, interval) == slot
-    assert slot_of(slot - timedelta(microseconds=1), ordinal, interval) == slot - timedelta(
-        seconds=interval
+@given(after=instants, place=places())
+def test_a_slot_is_named_by_its_own_first_moment(after: datetime, place: Place) -> None:
+    slot = slot_of(after, place)
+    assert slot <= after < slot + timedelta(seconds=place.interval)
+    assert slot_of(slot, place) == slot
+    assert slot_of(slot - timedelta(microseconds=1), place) == slot - timedelta(
+        seconds=place.interval
     )
 
 
-@given(after=instants, ordinal=ordinals, interval=st.integers(2, 3600))
-def test_slots_begin_one_phase_after_an_epoch_multiple(
-    after: datetime, ordinal: int, interval: int
-) -> None:
-    since_1970 = slot_of(after, ordinal, interval) - datetime(1970, 1, 1, tzinfo=UTC)
-    phase = since_1970 % timedelta(seconds=interval)
-    assert phase == timedelta(seconds=phase_of(ordinal, interval))
+@given(after=instants, place=places(st.integers(2, 3600)))
+def test_slots_begin_one_phase_after_an_epoch_multiple(after: datetime, place: Place) -> None:
+    since_1970 = slot_of(after, place) - datetime(1970, 1, 1, tzinfo=UTC)
+    phase = since_1970 % timedelta(seconds=place.interval)
+    wanted = phase_of(place.ordinal, place.interval) if place.offset is None else place.offset
+    assert phase == timedelta(seconds=wanted)
 
 
-@given(after=instants, name=names, ordinal=ordinals, interval=intervals, later=st.floats(0, 1))
+@given(after=instants, place=places(), later=st.floats(0, 1))
 def test_fr_002_a_restart_finds_the_same_starts(
-    after: datetime, name: str, ordinal: int, interval: int, later: float
+    after: datetime, place: Place, later: float
 ) -> None:
-    start = next_start(after, name, ordinal, interval)
+    start = next_start(after, place)
     restarted_at = after + later * (start.start_at - after)
     if restarted_at < start.start_at:
-        assert next_start(restarted_at, name, ordinal, interval) == start
+        assert next_start(restarted_at, place) == start
 
 
 def test_a_known_start_stays_where_it_is() -> None:
@@ -223,27 +226,25 @@ def test_a_known_start_stays_where_it_is() -> None:
     assert phase_of(0, 300) == pytest.approx(0.25 + 299.5 * 0.264068)
     assert phase_of(1, 300) == pytest.approx(0.25 + 299.5 * (0.264068 + 0.618034))
     assert phase_of(0, 60) == pytest.approx(0.25 + 59.5 * 0.8528136)
-    assert next_start(NOW, "harbour-lines", 3, 300) == Start(
+    assert next_start(NOW, HARBOUR) == Start(
         datetime(2026, 5, 1, 12, 0, 35, 641905, tzinfo=UTC),
         datetime(2026, 5, 1, 12, 0, 35, 648666, tzinfo=UTC),
     )
 
 
-@given(now=instants, name=names, ordinal=ordinals, interval=intervals)
-def test_a_late_start_stays_within_the_present_slot(
-    now: datetime, name: str, ordinal: int, interval: int
-) -> None:
-    start = late_start(now, name, ordinal, interval)
-    assert start.slot_start_at == slot_of(now, ordinal, interval)
-    assert now <= start.start_at < start.slot_start_at + timedelta(seconds=interval)
-    assert leaves_enough_of_slot(start, interval) is leaves_enough_of_slot(
-        Start(start.slot_start_at, now), interval
+@given(now=instants, place=places())
+def test_a_late_start_stays_within_the_present_slot(now: datetime, place: Place) -> None:
+    start = late_start(now, place)
+    assert start.slot_start_at == slot_of(now, place)
+    assert now <= start.start_at < start.slot_start_at + timedelta(seconds=place.interval)
+    assert leaves_enough_of_slot(start, place.interval) is leaves_enough_of_slot(
+        Start(start.slot_start_at, now), place.interval
     )
 
 
 def test_a_regular_start_to_come_is_the_late_start_too() -> None:
-    regular = next_start(NOW, "harbour-lines", 3, 300)
-    assert late_start(regular.slot_start_at, "harbour-lines", 3, 300) == regular
+    regular = next_start(NOW, HARBOUR)
+    assert late_start(regular.slot_start_at, HARBOUR) == regular
 
 
 @pytest.mark.parametrize("minutes", [0, 1, 2, 3, 4])
@@ -251,7 +252,7 @@ def test_fr_002_a_boot_of_the_fleet_starts_nothing_at_once(
     minutes: int,
 ) -> None:
     now = NOW + timedelta(minutes=minutes)
-    starts = [late_start(now, f"workspace-{n}", n, 300) for n in range(3_000)]
+    starts = [late_start(now, Place(f"workspace-{n}", n, 300)) for n in range(3_000)]
     worth_it = [start for start in starts if leaves_enough_of_slot(start, 300)]
 
     assert fullest_second(worth_it, now) <= 30  # the regular run has 10
@@ -268,16 +269,13 @@ def test_a_late_start_needs_thirty_percent_of_the_slot(left: int, room: bool) ->
     assert leaves_enough_of_slot(Start(NOW, NOW + timedelta(seconds=300 - left)), 300) is room
 
 
-@given(after=instants, name=names, ordinal=ordinals, interval=intervals)
-def test_a_regular_cycle_has_four_fifths_of_the_interval(
-    after: datetime, name: str, ordinal: int, interval: int
-) -> None:
-    start = next_start(after, name, ordinal, interval)
-    assert cycle_deadline(start, interval) - start.start_at == timedelta(seconds=0.8 * interval)
-    assert (
-        cycle_deadline(start, interval)
-        < next_start(start.start_at, name, ordinal, interval).start_at
+@given(after=instants, place=places())
+def test_a_regular_cycle_has_four_fifths_of_the_interval(after: datetime, place: Place) -> None:
+    start = next_start(after, place)
+    assert cycle_deadline(start, place.interval) - start.start_at == timedelta(
+        seconds=0.8 * place.interval
     )
+    assert cycle_deadline(start, place.interval) < next_start(start.start_at, place).start_at
 
 
 def test_a_late_cycle_leaves_time_to_commit_before_the_next() -> None:
@@ -287,16 +285,39 @@ def test_a_late_cycle_leaves_time_to_commit_before_the_next() -> None:
 
 def test_missed_slots_are_over_and_limited_to_the_newest() -> None:
     minute = timedelta(seconds=60)
-    last = slot_of(NOW, 3, 60)
+    place = Place("harbour-lines", 3, 60)
+    last = slot_of(NOW, place)
     now = last + 4 * minute + timedelta(seconds=1)
-    assert missed_slots(last, now, 3, 60, 10) == [
+    assert missed_slots(last, now, place, 10) == [
         last + minute,
         last + 2 * minute,
         last + 3 * minute,
     ]
-    assert missed_slots(last, now, 3, 60, 2) == [last + 2 * minute, last + 3 * minute]
-    assert missed_slots(last, last + minute, 3, 60, 10) == []
-    assert missed_slots(now, last, 3, 60, 10) == []
+    assert missed_slots(last, now, place, 2) == [last + 2 * minute, last + 3 * minute]
+    assert missed_slots(last, last + minute, place, 10) == []
+    assert missed_slots(now, last, place, 10) == []
+
+
+def test_an_explicit_offset_is_counted_from_epoch_multiples() -> None:
+    place = HARBOUR._replace(offset=35)
+    start = next_start(NOW, place)
+    assert start.slot_start_at == datetime(2026, 5, 1, 12, 0, 35, tzinfo=UTC)
+    assert start.slot_start_at <= start.start_at < start.slot_start_at + timedelta(seconds=0.05)
+    assert next_start(NOW, place._replace(ordinal=9)) == start
+    assert next_start(NOW, place._replace(offset=0)).slot_start_at == NOW
+
+
+def test_a_slot_is_of_the_place_that_it_began_at() -> None:
+    place = HARBOUR._replace(offset=35, since=NOW)
+    slot = slot_of(NOW, place)
+    whole = timedelta(seconds=300)
+    assert [is_slot_of(place, one) for one in (slot - whole, slot, slot + whole)] == [
+        False,
+        True,
+        True,
+    ]
+    assert not is_slot_of(place, slot + timedelta(seconds=1))
+    assert is_slot_of(place._replace(since=None), slot - whole)
 
 
 def test_a_cycle_id_is_readable_and_differs_in_each_part() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from domain.model import Policy
+from domain.registry import PolicyDraft
 from tests.isolation.fleets import OURS, Harness
 from tests.isolation.scenario import drives
 from tests.isolation.scenarios import SWITCHED_OFF
@@ -13,7 +14,7 @@ from tests.isolation.scenarios import SWITCHED_OFF
 @drives("lock_workspace", "update_workspace")
 async def change_a_policy(harness: Harness) -> Any:
     return await harness.stores.registry.put_policy(
-        OURS, policy=Policy(grace_seconds=60.0), poll_interval_seconds=600
+        OURS, draft=PolicyDraft(Policy(grace_seconds=60.0), 600)
     )
 
 

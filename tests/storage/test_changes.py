@@ -11,7 +11,7 @@ import pytest
 
 from domain.changes import Author, ChangeKind, StoredChange
 from domain.model import Policy, PolicyOverride
-from domain.registry import Conflict, Swap
+from domain.registry import Conflict, PolicyDraft, Swap
 from storage.queries import sql
 from tests.storage.fixtures import BUSES, PROVIDER, WORKSPACE, connection, draft, populate
 from tests.storage.test_upkeep import explain
@@ -72,11 +72,10 @@ async def test_a_changed_workspace_leaves_who_when_before_and_after(cast: Cast) 
 async def test_a_changed_policy_leaves_an_entry_of_its_own(cast: Cast) -> None:
     named = await find_one(cast, ChangeKind.WORKSPACE, WORKSPACE)
     policy = Policy(stale_after_seconds=1200.0)
-    await cast.stores.registry.put_policy(
-        WORKSPACE, policy=policy, poll_interval_seconds=600, by=ANNA
-    )
+    await cast.stores.registry.put_policy(WORKSPACE, draft=PolicyDraft(policy, 600), by=ANNA)
     entry = await find_one(cast, ChangeKind.POLICY, WORKSPACE)
-    assert (entry.who, entry.before) == ("key-anna", {**POLICY, "poll_interval_seconds": 300})
+    schedule = {"poll_interval_seconds": 300, "start_offset_seconds": None}
+    assert (entry.who, entry.before) == ("key-anna", {**POLICY, **schedule})
     assert differences(entry) == {
         "stale_after_seconds": (900.0, 1200.0),
         "poll_interval_seconds": (300, 600),

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from domain.model import Device, Policy, ProviderConnection
     from domain.registry import Answer, Archived, Conflict, DeviceDraft, Moved, NotFound
+    from domain.start_offsets import Synchronized
     from ports.cycles import CycleStore
     from ports.ingest import IngestStore
     from ports.leases import LeaseStore
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from ports.sessions import SessionStore
     from ports.upkeep import UpkeepStore
 
-    Refusable = Answer | Moved | Archived
+    Refusable = Answer | Moved | Archived | Synchronized
 
 
 class Fleets(Protocol):
@@ -32,6 +33,7 @@ class Fleets(Protocol):
         active: bool,
         poll_interval_seconds: int,
         policy: Policy,
+        start_offset_seconds: int | None = None,
     ) -> Refusable: ...
 
     async def put_provider(self, connection: ProviderConnection) -> Refusable: ...

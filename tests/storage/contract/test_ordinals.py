@@ -94,3 +94,18 @@ async def test_activations_at_once_take_an_ordinal_each(world: World) -> None:
             nursery.start_soon(world.put_workspace, name)
     assert set((await ordinals(world)).values()) == set(range(10))
     assert len(await ordinals(world)) == 10
+
+
+async def test_an_offset_is_another_place_with_the_same_ordinal(world: World) -> None:
+    before = await world.workspace(ISLAND)
+    await world.put_workspace(ISLAND, start_offset_seconds=30)
+    first = await world.workspace(ISLAND)
+    assert (first.start_offset_seconds, first.ordinal) == (30, before.ordinal)
+    assert before.scheduled_since is not None
+    assert first.scheduled_since is not None
+    assert first.scheduled_since > before.scheduled_since
+    assert first.config_version > before.config_version
+    await world.put_workspace(ISLAND, name="Another name")
+    second = await world.workspace(ISLAND)
+    assert second.start_offset_seconds == 30
+    assert second.scheduled_since == first.scheduled_since
