@@ -30,7 +30,7 @@ PASSED: Final = "passed"
 NOT_RUN: Final = "not run"
 # From the best to the worst. A test with parameters has the worst of its results.
 RESULTS: Final = (PASSED, NOT_RUN, "skipped", "failed")
-STYLES: Final = {PASSED: "green", "H": "yellow", "-": "yellow"}
+STYLES: Final = {PASSED: "green", "H": "yellow", "not built": "yellow"}
 
 
 def read_results(report: Path) -> dict[str, str]:
@@ -101,7 +101,8 @@ def result_of(each: str, tests: Sequence[str], results: Mapping[str, str]) -> st
     if tests:
         return worst(results.get(test, NOT_RUN) for test in tests)
     if each in NOT_BUILT:
-        return ": ".join(NOT_BUILT[each])
+        mark, why = NOT_BUILT[each]
+        return f"{mark}: {why}" if mark else why
     return "NO TEST"
 
 

@@ -92,7 +92,7 @@ ASKED: Final[Mapping[str, str]] = {
 # Ids that no test holds yet, with the mark and the reason that the table shows. An id that has a
 # test must not be here.
 _CUTOVER: Final = ("H", "cutover is not built")
-_SOON: Final = ("-", "not built")
+_SOON: Final = ("", "not built")
 NOT_BUILT: Final[Mapping[str, tuple[str, str]]] = {
     "D-010": _CUTOVER,
     "SC-08": _CUTOVER,
@@ -187,7 +187,7 @@ def document(held: Mapping[str, list[str]]) -> str:
     for each, tests in over_http(held).items():
         beneath = [test for test in held.get(each, ()) if test not in tests]
         mark, why = NOT_BUILT.get(each, ("", ""))
-        missing = f"{mark}: {why}" if mark == "H" else why
+        missing = f"{mark}: {why}" if mark else why
         lines.append(f"| {each} | {ASKED[each]} | {_cell(tests) or missing} | {_cell(beneath)} |")
     return "\n".join(lines) + "\n"
 

@@ -294,7 +294,8 @@ async def _stored_frames(harness: Harness, tenant: str, vehicle: str) -> list[An
         (row,) = await harness.fetch(
             "SELECT last_observed_at FROM device_state WHERE workspace_id = $1", tenant
         )
-        return bool(round(row["last_observed_at"].timestamp() * 1000) == newest_ms)
+        stored = row["last_observed_at"]  # None before the first unit
+        return stored is not None and bool(round(stored.timestamp() * 1000) == newest_ms)
 
     await eventually(is_stored, True)
     last = harness.simulator.provider_of(tenant).last()[vehicle]
