@@ -8,11 +8,13 @@ counts.
 from __future__ import annotations
 
 import time
+from datetime import datetime
 from itertools import pairwise
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from api.app import PREFIX
 from domain.resource import workspace_resource
 from runtime.assignment import alone
 from runtime.rendezvous import desired_owner
@@ -73,6 +75,50 @@ async def test_fr_015_the_work_of_a_killed_shard_goes_on_elsewhere(
     print(f"all {len(heard)} fleets stored again after {max(heard.values()) - killed_at:.2f} s")
     assert faults == []
     assert max(heard.values()) - killed_at < TAKEOVER_SECONDS
+
+
+async def test_nfr_003_the_others_tell_of_a_killed_shards_cycle(
+    dsn: str, postgres_stores: Stores, tmp_path: Path
+) -> None:
+    async with open_cluster(dsn, postgres_stores, tmp_path, intervals={SLOW_FLEET: 8}) as cluster:
+        await cluster.order_simulator("/sim/faults", tenant=SLOW_FLEET, faults="latency=4")
+        child, began = cluster.shard(VICTIM).child, time.time()
+        await child.wait_until(
+            lambda: _triggered_since(child, SLOW_FLEET, began), "a slow cycle", 30
+        )
+        begun = [
+            record
+            for record in child.events("workspace_poll_cycle_triggered")
+            if record["workspace_id"] == SLOW_FLEET
+        ][-1]
+        await cluster.kill(VICTIM)
+        path = f"{PREFIX}/workspaces/{SLOW_FLEET}/cycles/{begun['cycle_id']}"
+        others = [
+            process.shard for process in cluster.processes if process.shard.child is not child
+        ]
+
+        async def told() -> list[list[dict[str, Any]]]:
+            return [(await shard.client.get(path)).json()["records"] for shard in others]
+
+        async def is_over() -> bool:
+            return all(len(records) == 2 for records in await told())
+
+        await wait_until(is_over, "the end of the cycle", AGAIN_SECONDS, cluster)
+        first, *further = await told()
+        ends = [
+            record
+            for shard in others
+            for record in shard.child.events("workspace_poll_ingest_completed")
+            if record["trace_id"] == begun["trace_id"]
+        ]
+    assert further == [first] * len(further)
+    assert {record["trace_id"] for record in first} == {begun["trace_id"]}
+    assert first[0]["name"] == begun["event"]
+    for name in ("slot_at", "cycle_started_at"):
+        assert datetime.fromisoformat(first[0][name]) == datetime.fromisoformat(begun[name])
+    (end,) = ends
+    assert first[1]["name"] == end["event"]
+    assert first[1]["outcome"] == end["outcome"] == "abandoned"
 
 
 async def test_a_paused_shard_that_was_declared_dead_rejoins(
