@@ -64,8 +64,8 @@ MUTANTS: Final = (
         "the spread of late starts: a takeover starts everything at once",
         Edit(
             "domain/schedule.py",
-            r"(        present,\n        now) \+ math\.sqrt\(.*?\),\n    \)",
-            r"\g<1>,\n    )",
+            r"(        now)\n        \+ math\.sqrt\(_spread\([^\n]*LATE_RATIO\)\)[^\n]*,\n",
+            r"\g<1>,\n",
         ),
         "processes/test_takeover_starts.py::test_fr_001_fr_002_d_002_a_takeover_keeps_starts_apart",
     ),

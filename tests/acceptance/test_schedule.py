@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.acceptance.harness import Harness
+    from tests.acceptance.shard import Answer
 
 SECOND = timedelta(seconds=1)
 # The database's clock gives started_at; slots are cut by the process's reading of that clock.
@@ -174,6 +175,33 @@ async def test_fr_002_d_002_a_restart_makes_up_missed_cycles_without_a_wave(
         sum(start <= other < start + SECOND for other in first_wave) for start in first_wave
     )
     assert worst <= 3 * count / interval + 3  # regular starts, and twice as many late starts
+
+
+async def test_acceptance_9_sc_09_a_synchronised_schedule_is_refused(
+    dsn: str, tmp_path: Path
+) -> None:
+    """By offsets two workspaces may start in one second. A third is told the nearest free one."""
+    async with open_harness(dsn, tmp_path) as harness:
+        shard = harness.shard
+
+        async def create(name: str, offset: int, *, active: bool = True) -> Answer:
+            body = {"name": name, "active": active, "start_offset_seconds": offset}
+            return await shard.ask("PUT", f"/workspaces/{name}", json=body)
+
+        assert [(await create(name, 30)).status for name in ("one", "two")] == [201, 201]
+        refused = await create("three", 30)
+        assert (await shard.ask("GET", "/workspaces/three")).status == 404
+        free = refused.json["nearest_free_offset_seconds"]
+        assert (await create("three", free)).status == 201
+        # A schedule that is not active may be stored. It is refused before it is activated.
+        assert (await create("four", 30, active=False)).status == 201
+        activated = await shard.ask("PATCH", "/workspaces/four", json={"active": True})
+        assert (await shard.get("/workspaces/four"))["active"] is False
+
+    for answer in (refused, activated):
+        assert (answer.status, answer.problem) == (422, "synchronized-schedule")
+        assert answer.json["starts_in_second"] == answer.json["most_in_second"] == 2
+    assert free != 30
 
 
 async def _is_started(harness: Harness, count: int) -> bool:
