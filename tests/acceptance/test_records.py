@@ -71,7 +71,9 @@ async def test_acceptance_10_one_trace_id_follows_a_whole_cycle(
             for event in await harness.shard.events("west", vin(number))
         }
 
+    records = by_id.pop("records")
     assert by_id == cycles[0]
+    assert {record["trace_id"] for record in records} == {by_id["trace_id"]}
     with_news = [cycle for cycle in cycles if "accepted" in cycle["summary"]["outcomes"]]
     assert with_news
     assert {cycle["trace_id"] for cycle in with_news} <= traces
