@@ -80,6 +80,19 @@ def test_a_file_that_names_everything_is_sent_whole() -> None:
     assert set(sent) == set(ImportedDevice.model_fields) - {"activated_at"}
 
 
+@pytest.mark.parametrize(("written", "sent"), [(0, 0), (30, 30), ("auto", None)])
+def test_an_offset_of_the_file_is_a_number_or_auto(written: int | str, sent: int | None) -> None:
+    wanted = FleetWorkspace(id="w", name="W", start_offset=written)
+    (step,) = plan_workspace(wanted, None, {}, prune=False).steps
+    assert step.body["start_offset_seconds"] == sent
+
+
+@pytest.mark.parametrize("written", [-1, 3600, 1.5, True, "none"])
+def test_another_offset_of_the_file_is_refused(written: Any) -> None:
+    with pytest.raises(ValueError, match="whole number of seconds below the interval, or 'auto'"):
+        FleetWorkspace(id="w", name="W", start_offset=written)
+
+
 def test_an_export_has_every_member_of_the_file() -> None:
     workspace = to_fleet(
         StoredWorkspace(
