@@ -309,6 +309,7 @@ class Cycle:
             "refused_signals": nest_dropped(dropped),
             COLLECTED: {name: run.facts.stored() for name, run in self._runs.items()},
             **({"rosters": self._rosters} if self._rosters else {}),
+            **({"streams": streams} if (streams := self._view.frames.take()) else {}),
             **({"switched_off": off} if (off := self._find_switched_off()) else {}),
         }
 

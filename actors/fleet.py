@@ -18,12 +18,33 @@ if TYPE_CHECKING:
     from ports.sessions import Fleet
 
 
+class FramesTaken:
+    """How many frames the streams of a workspace received, and how many updates they made of them.
+
+    A cycle takes the counts for its record, which begins them anew.
+    """
+
+    def __init__(self) -> None:
+        self._frames = 0
+        self._updates = 0
+
+    def add(self, frames: int, updates: int) -> None:
+        self._frames += frames
+        self._updates += updates
+
+    def take(self) -> dict[str, int]:
+        """Return what was counted since the last call; an empty mapping for nothing."""
+        frames, updates, self._frames, self._updates = self._frames, self._updates, 0, 0
+        return {"frames": frames, "updates": updates} if frames or updates else {}
+
+
 class FleetView:
     """The newest `Fleet` of one workspace and its devices by (provider, external id)."""
 
     def __init__(self, fleet: Fleet, ownership: Ownership) -> None:
         self.version = 1
         self._changed = Flag()
+        self.frames = FramesTaken()
         self.ownership = ownership  # the claim under which its cycle and its streams collect
         self._load(fleet)
 

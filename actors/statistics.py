@@ -143,6 +143,14 @@ class ShardStatistics(SessionStatistics):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RollupStatistics:
+    """The actor that counts hours of indicators in advance."""
+
+    counted: int  # hours, by this process
+    behind: bool  # more hours waited than one run counts; true before the first run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UpkeepStatistics:
     """The upkeep actor."""
 

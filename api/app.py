@@ -25,6 +25,7 @@ from api.fleet_check import declare_fleet_check
 from api.frame import FrameLimits, install_frame
 from api.gate import KeyGate, OpenGate
 from api.health import declare_health
+from api.indicators import declare_indicators
 from api.ingest import declare_ingest
 from api.introduction import introduce
 from api.issues import declare_issues
@@ -78,6 +79,7 @@ _RESOURCES: tuple[Callable[[Operations, ApiServices], None], ...] = (
     declare_health,
     declare_issues,
     declare_cycles,
+    declare_indicators,
     declare_events,
     declare_rejections,
     declare_quarantine,

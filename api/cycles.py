@@ -62,6 +62,15 @@ class CycleAnswer(AnswerModel):
     requested_at: Instant | None = Field(description="when a client asked for a run at once")
     started_at: Instant | None
     ended_at: Instant | None
+    active_devices: int | None = Field(
+        description="devices of the workspace when the cycle ended (of a missed one, when its slot "
+        "began); null: it has not ended, or nobody counted then"
+    )
+    fresh_devices: int | None = Field(description="those with an age within the freshness target")
+    updated_devices: int | None = Field(
+        description="those with news since the slot began, or over a stream or a push connection "
+        "within one interval"
+    )
     summary: SummaryDict
 
 
@@ -263,6 +272,9 @@ def _present_scheduled(workspace: Workspace, promised: CycleRequested) -> CycleD
         requested_at=None,
         started_at=None,
         ended_at=None,
+        active_devices=None,
+        fresh_devices=None,
+        updated_devices=None,
         summary={},
         records=[],
     )

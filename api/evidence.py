@@ -156,6 +156,11 @@ class CycleSummary(AnswerModel):
     rosters: dict[str, str] | None = Field(
         None, description="by provider_id: the result of asking for every vehicle; often absent"
     )
+    streams: dict[str, int] | None = Field(
+        None,
+        description="`frames` that the workspace's streams received since the cycle before, and "
+        "`updates` made of them; absent without frames",
+    )
     switched_off: list[str] | None = Field(
         None, description="connections that are inactive, so that they were not called; or absent"
     )

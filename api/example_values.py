@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from api.example_cycles import CYCLES, EVENT
+from api.example_indicators import INDICATORS
 from api.example_policies import COUNTS, POLICIES
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ _VIN: Final = "WDB9634031L123456"
 # Whole bodies whose members depend on each other, and changes of one member.
 MODELS: Final[Mapping[str, Any]] = MappingProxyType(
     {
+        "IndicatorsAnswer": dict(INDICATORS),
         "DevicePatch": {"vehicle_name": "Bus 7 (spare)"},
         "ProviderPatch": {"active": False},
         "WorkspacePatch": {"name": "North depot"},

@@ -111,6 +111,7 @@ _TAGS = {
     "providers": "How a workspace reaches its providers.",
     "devices": "The telematics units and the vehicles that they sit in.",
     "health": "The state of each device, its reason, and whose fault it is.",
+    "indicators": "How well a workspace is collected, in shares and percentiles.",
     "issues": "The devices that stopped reporting or never did.",
     "snapshots": "The current values of each device.",
     "ingest": "Data that clients send.",

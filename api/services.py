@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from api.jwt_access import JwtAccess
     from api.key_uses import KeyUses
     from ports.changes import ChangeHistory
+    from ports.indicators import Indicators
     from ports.ingest import Ingest
     from ports.keys import Keys
     from ports.notices import Nudges
@@ -56,6 +57,7 @@ class ApiServices:
 
     registry: Registry
     reads: Reads
+    indicators: Indicators
     changes: ChangeHistory
     quarantine: Quarantine
     keys: Keys

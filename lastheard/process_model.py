@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from actors.statistics import IngestStatistics, ShardStatistics, UpkeepStatistics
+from actors.statistics import IngestStatistics, RollupStatistics, ShardStatistics, UpkeepStatistics
 from api.jwt_access import JwtStatistics
 from api.record_models import RecordModels
 from api.traffic import HttpStatistics
@@ -35,6 +35,7 @@ _PARTS: Final[tuple[type, ...]] = (
     MailboxStatistics,
     PoolsStatistics,
     RefusalStatistics,
+    RollupStatistics,
     RoundsStatistics,
     ShardStatistics,
     SupervisorStatistics,

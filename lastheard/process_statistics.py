@@ -6,7 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from actors.statistics import IngestStatistics, ShardStatistics, UpkeepStatistics
+    from actors.statistics import (
+        IngestStatistics,
+        RollupStatistics,
+        ShardStatistics,
+        UpkeepStatistics,
+    )
     from api.jwt_access import JwtStatistics
     from api.traffic import HttpStatistics
     from providers.http import HttpPoolStatistics
@@ -22,6 +27,7 @@ class ProcessStatistics:
     shard: ShardStatistics  # session, ownership, and all that is owned
     ingest: IngestStatistics
     upkeep: UpkeepStatistics
+    rollups: RollupStatistics
     database: PoolsStatistics
     outbound: DiallerStatistics
     provider_http: HttpPoolStatistics

@@ -16,6 +16,7 @@ import trio
 
 from actors.connections import Connector
 from actors.ingest import IngestActor
+from actors.rollups import RollupActor
 from actors.rosters import RosterPolicy
 from actors.runner import WorkspaceRunner
 from actors.session import CurrentSession, SessionKeeper
@@ -47,6 +48,7 @@ from runtime.supervisor import EssentialChildFailed, Restart, Supervisor
 from storage.changes import PostgresChangeHistory
 from storage.cursor_key import load_cursor_key
 from storage.cycles import PostgresCycleStore
+from storage.indicators import PostgresIndicators
 from storage.ingest import PostgresIngestStore
 from storage.keys import PostgresKeys
 from storage.leases import PostgresLeaseStore
@@ -56,6 +58,7 @@ from storage.pools import Pools
 from storage.quarantine import PostgresQuarantine
 from storage.reads import PostgresReads
 from storage.registry.store import PostgresRegistry
+from storage.rollups import PostgresRollupStore
 from storage.sessions import PostgresSessionStore
 from storage.upkeep import PostgresUpkeepStore
 
@@ -114,10 +117,11 @@ class Service:
         self.ingest = IngestActor(
             PostgresIngestStore(self.database.ingest), self.current, random=random
         )
-        self._upkeep = UpkeepActor(
-            self._upkeep_store,
-            random,
-            Retention(**{name: getattr(settings, name) for name in Retention._fields}),
+        kept = Retention(**{name: getattr(settings, name) for name in Retention._fields})
+        self._upkeep = UpkeepActor(self._upkeep_store, random, kept)
+        self._facts_days = kept.facts_days
+        self._rollups = RollupActor(
+            PostgresRollupStore(collecting), random, facts_days=kept.facts_days
         )
         self.shard = self._make_shard(random)
         self._supervisor = Supervisor("shard", random=random)
@@ -177,6 +181,7 @@ class Service:
         return ApiServices(
             registry=self.registry,
             reads=self._reads,
+            indicators=PostgresIndicators(self.database.api, self._facts_days),
             changes=PostgresChangeHistory(self.database.api),
             quarantine=PostgresQuarantine(self.database.api),
             keys=self.keys,
@@ -225,6 +230,8 @@ class Service:
                     # Not essential: partitions exist for days ahead. Upkeep may fail, be parked and
                     # be retried while the rest goes on.
                     root.start("upkeep", self._upkeep.run, restart=Restart.PERMANENT)
+                    # Not essential: indicators are counted from the facts without it, more slowly.
+                    root.start("rollups", self._rollups.run, restart=Restart.PERMANENT)
                     # Not essential: it writes when keys were last used. Restarted alone.
                     root.start("key_uses", self._key_uses.run, restart=Restart.PERMANENT)
                     if self._jwt_issuer is not None:
@@ -344,6 +351,7 @@ class Service:
             shard=self.shard.statistics(),
             ingest=self.ingest.statistics(),
             upkeep=self._upkeep.statistics(),
+            rollups=self._rollups.statistics(),
             database=self.database.statistics(),
             outbound=self._dialler.statistics(),
             provider_http=self._http_pool.statistics(),

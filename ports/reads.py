@@ -40,6 +40,7 @@ class EventRow(NamedTuple):
     vehicle_id: str | None = None  # of the assignment, like external_id
     external_id: str | None = None
     is_outside: bool = False  # it was accepted after the end of its assignment
+    reception_at: datetime | None = None  # the provider's own, where it states one
 
 
 class EventPosition(NamedTuple):
@@ -63,6 +64,10 @@ class CycleRow(NamedTuple):
     ended_at: datetime | None
     outcome: CycleOutcome | Literal["requested"]
     summary: Mapping[str, Any]
+    # Counted when it ended; None in records of before, and while it runs.
+    active_devices: int | None = None
+    fresh_devices: int | None = None
+    updated_devices: int | None = None
 
 
 class RejectionRow(NamedTuple):

@@ -19,7 +19,12 @@ class Retention(NamedTuple):
     edge_days: int = 90
     cycle_days: int = 30
     rejection_days: int = 30
-    span_days: int = 90  # since the last cycle or refusal of the span
+    span_days: int = 90  # since the last cycle or refusal of the span; and counted hours
+
+    @property
+    def facts_days(self) -> int:
+        """For how many days every fact is kept of which hours are counted."""
+        return min(self.event_days, self.edge_days, self.cycle_days, self.rejection_days)
 
 
 class UpkeepStore(Protocol):

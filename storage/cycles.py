@@ -11,15 +11,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from domain.cycles import CycleEnd, CycleKey, CycleOutcome, CycleTrigger
+from domain.indicators import count_at_end
 from domain.schedule import cycle_id as make_cycle_id
 from ports.cycles import AbandonedCycle, CycleStart
 from storage.queries import bound, sql
 from storage.rows import to_cycle_key
+from storage.unit.rows import CountedDevices
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from domain.indicators import DeviceCounts, NoCounts
     from domain.model import SessionRef
     from storage.gateway import Connection, Database
 
@@ -61,13 +64,17 @@ class PostgresCycleStore:
         ]
 
         async def work(connection: Connection) -> None:
-            if await _hold(connection, session, workspace_id):
+            await connection.execute(sql("take_turn_on_cycles"), workspace_id)
+            # Counted before the session's row is held, for which the shard's own units would wait.
+            counted = await connection.fetch(sql("count_devices_at"), workspace_id, list(slots))
+            if await _is_live(connection, session):
                 await connection.execute(
                     *bound(
                         "record_missed",
                         workspace_id=workspace_id,
                         slots=list(slots),
                         cycle_ids=ids,
+                        **_device_columns([(row[1], row[2], row[3]) for row in counted]),
                         **session._asdict(),
                     )
                 )
@@ -78,7 +85,24 @@ class PostgresCycleStore:
         async def work(connection: Connection) -> list[AbandonedCycle]:
             if not await _hold(connection, session, workspace_id):
                 return []
-            rows = await connection.fetch(sql("abandon_orphans"), workspace_id)
+            orphans = await connection.fetch(sql("find_orphans"), workspace_id)
+            if not orphans:
+                return []
+            slots = [row["slot_start_at"] for row in orphans]
+            keys = [workspace_id] * len(slots), slots
+            counted = await connection.fetch(sql("count_devices"), *keys)
+            counts = [
+                count_at_end(slot, *CountedDevices(*row))
+                for slot, row in zip(slots, counted, strict=True)
+            ]
+            rows = await connection.fetch(
+                *bound(
+                    "abandon_orphans",
+                    workspace_id=workspace_id,
+                    cycle_ids=[row["cycle_id"] for row in orphans],
+                    **_device_columns(counts),
+                )
+            )
             return [
                 abandoned(row["trace_id"], to_cycle_key(row), row["cycle_id"], row["ended_at"])
                 for row in rows
@@ -150,4 +174,17 @@ async def _hold(connection: Connection, session: SessionRef, workspace_id: str) 
     ends.
     """
     await connection.execute(sql("take_turn_on_cycles"), workspace_id)
+    return await _is_live(connection, session)
+
+
+async def _is_live(connection: Connection, session: SessionRef) -> bool:
+    """Return whether the session is live, and hold its row until the transaction ends."""
     return await connection.fetchrow(sql("hold_session"), *session) is not None
+
+
+def _device_columns(counts: Sequence[DeviceCounts | NoCounts]) -> dict[str, list[int | None]]:
+    return {
+        "active_devices": [active for active, _, _ in counts],
+        "fresh_devices": [fresh for _, fresh, _ in counts],
+        "updated_devices": [updated for _, _, updated in counts],
+    }

@@ -179,6 +179,7 @@ def to_event(row: Row) -> EventRow:
         row["vehicle_id"],
         row["external_id"],
         row["is_outside"],
+        row["reception_at"],
     )
 
 
@@ -200,6 +201,9 @@ def to_cycle(row: Row) -> CycleRow:
         row["ended_at"],
         outcome if outcome == "requested" else CycleOutcome(outcome),
         orjson.loads(row["summary"]),
+        row["active_devices"],
+        row["fresh_devices"],
+        row["updated_devices"],
     )
 
 

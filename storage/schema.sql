@@ -294,7 +294,8 @@ CREATE TABLE events (
     epoch        bigint NOT NULL,
     resource     text,   -- what the shard owned when it collected; null for updates over HTTP
     token        bigint,
-    assignment   integer NOT NULL DEFAULT 1 -- of the device, when it was accepted
+    assignment   integer NOT NULL DEFAULT 1, -- of the device, when it was accepted
+    reception_at timestamptz -- the provider's own, where it states one; null in rows of before
 ) PARTITION BY RANGE (recorded_at);
 CREATE INDEX events_device_index ON events (workspace_id, device_id, recorded_at);
 
@@ -334,6 +335,11 @@ CREATE TABLE poll_cycles (
                   CHECK (outcome IN ('requested', 'running', 'completed', 'partial', 'failed',
                                      'timed_out', 'skipped', 'missed', 'abandoned')),
     summary       jsonb NOT NULL DEFAULT '{}',
+    -- The devices of the workspace when it ended: active ones, those with an age within the target,
+    -- those with news. Of a missed one, when its slot began. Null in rows of before version 0.2.
+    active_devices  integer,
+    fresh_devices   integer,
+    updated_devices integer,
     PRIMARY KEY (workspace_id, slot_start_at, trigger, attempt),
     CONSTRAINT poll_cycles_cycle_id_key UNIQUE (workspace_id, cycle_id)
 );
@@ -347,6 +353,17 @@ CREATE INDEX poll_cycles_slot_index ON poll_cycles (slot_start_at);
 -- For the last good cycle of a workspace, however long ago it was.
 CREATE INDEX poll_cycles_good_index ON poll_cycles (workspace_id, slot_start_at)
     WHERE outcome IN ('completed', 'partial');
+
+-- What was counted in an hour of a workspace (domain/indicators.py), once it can change no more: an
+-- object of whole numbers, sorted by name. It can be made again from the facts while they are kept.
+-- json, not jsonb, which would order the names in its own way.
+CREATE TABLE indicator_hours (
+    workspace_id text NOT NULL,
+    hour         timestamptz NOT NULL, -- its first moment, in UTC
+    content      json NOT NULL,
+    PRIMARY KEY (workspace_id, hour)
+);
+CREATE INDEX indicator_hours_index ON indicator_hours (hour); -- for retention
 
 -- Dropped cycles: how many of a workspace in a row had one outcome. A pause of more than two hours
 -- ends a span.

@@ -58,6 +58,7 @@ class PostgresUpkeepStore:
             ),
             "device_events": partial(self._delete, "drop_old_device_events", kept.edge_days),
             "backlog_events": partial(self._delete, "drop_old_backlog_events", kept.edge_days),
+            "indicator_hours": partial(self._delete, "drop_old_indicator_hours", kept.span_days),
             "quarantine": partial(self._delete, "drop_old_quarantine", kept.event_days),
         }
         dropped: dict[str, int] = {}
@@ -143,7 +144,7 @@ async def _checkpoint_or_drop(
     dropped. It is not while another shard has the chore, or if it is gone already.
     """
     if (
-        not await _is_ours("drop_partitions", connection)
+        not await is_ours("drop_partitions", connection)
         or name not in (await read_partitions(connection))[1]
     ):
         return False
@@ -159,13 +160,13 @@ async def _delete_batch(statement: str, days: int, connection: Connection) -> in
 
     Returns 0 while another shard has the chore; that shard deletes the rest.
     """
-    if not await _is_ours(statement, connection):
+    if not await is_ours(statement, connection):
         return 0
     deleted: int = await connection.fetchval(sql(statement), days, DELETE_BATCH)
     return deleted
 
 
-async def _is_ours(chore: str, connection: Connection) -> bool:
+async def is_ours(chore: str, connection: Connection) -> bool:
     """Take the chore for this transaction. Returns False if another transaction has it."""
     taken: bool = await connection.fetchval(sql("try_lock_chore"), chore)
     return taken

@@ -18,6 +18,7 @@ import pytest
 from storage.changes import PostgresChangeHistory
 from storage.cycles import PostgresCycleStore
 from storage.gateway import Database, connect, open_bridge
+from storage.indicators import PostgresIndicators
 from storage.ingest import PostgresIngestStore
 from storage.keys import PostgresKeys
 from storage.leases import PostgresLeaseStore
@@ -26,6 +27,7 @@ from storage.notices import PostgresNotices
 from storage.quarantine import PostgresQuarantine
 from storage.reads import PostgresReads
 from storage.registry.store import PostgresRegistry
+from storage.rollups import PostgresRollupStore
 from storage.sessions import PostgresSessionStore
 from storage.upkeep import PostgresUpkeepStore
 from tests.postgres import VersionAbsent, running_postgres
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
     from ports.changes import ChangeHistory
     from ports.cycles import CycleStore
+    from ports.indicators import Indicators
     from ports.ingest import IngestStore
     from ports.keys import Keys
     from ports.leases import LeaseStore
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
     from ports.quarantine import Quarantine
     from ports.reads import Reads
     from ports.registry import Registry
+    from ports.rollups import RollupStore
     from ports.sessions import SessionStore
     from ports.upkeep import UpkeepStore
 
@@ -64,6 +68,8 @@ class Stores:
     notices: Notices
     changes: ChangeHistory
     quarantine: Quarantine
+    indicators: Indicators
+    rollups: RollupStore
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -132,6 +138,8 @@ def make_postgres_stores(database: Database) -> Stores:
         PostgresNotices(database),
         PostgresChangeHistory(database),
         PostgresQuarantine(database),
+        PostgresIndicators(database),
+        PostgresRollupStore(database),
     )
 
 

@@ -9,11 +9,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from domain.cycles import CycleKey, CycleOutcome, CycleTrigger
+from domain.indicators import count_at_end
 from domain.schedule import cycle_id as make_cycle_id
 from ports.cycles import AbandonedCycle, CycleStart
 from ports.reads import CycleRow
 from storage.cycles import abandoned, next_attempt
 from storage.faults import explain_error
+from storage.memory.counting import count_devices, count_devices_at
 from storage.memory.sessions import is_live
 from storage.memory.tables import PollCycleRow
 
@@ -76,7 +78,16 @@ class MemoryCycleStore:
                 key = CycleKey(workspace_id, slot, CycleTrigger.SCHEDULE, 1)
                 name = make_cycle_id(key)
                 row = CycleRow(
-                    key, name, name, session.shard_id, None, None, None, CycleOutcome.MISSED, {}
+                    key,
+                    name,
+                    name,
+                    session.shard_id,
+                    None,
+                    None,
+                    None,
+                    CycleOutcome.MISSED,
+                    {},
+                    *count_devices_at(tables, workspace_id, slot),
                 )
                 _insert(tables, PollCycleRow(row, session.epoch))
 
@@ -91,7 +102,16 @@ class MemoryCycleStore:
                 if cycle.row.outcome is CycleOutcome.RUNNING
             ]
             for cycle in orphans:
-                row = cycle.row._replace(outcome=CycleOutcome.ABANDONED, ended_at=now)
+                slot = cycle.row.key.slot_start_at
+                devices = count_devices(tables, tables.device_state.get, workspace_id, slot, now)
+                counted = count_at_end(slot, now, *devices)
+                row = cycle.row._replace(
+                    outcome=CycleOutcome.ABANDONED,
+                    ended_at=now,
+                    active_devices=counted[0],
+                    fresh_devices=counted[1],
+                    updated_devices=counted[2],
+                )
                 tables.put_cycle(cycle._replace(row=row))
             rows = [cycle.row for cycle in orphans]
             return [abandoned(row.trace_id, row.key, row.cycle_id, now) for row in rows]

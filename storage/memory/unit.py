@@ -19,10 +19,17 @@ from domain.model import MAX_SAMPLE_BYTES, MAX_WHOLE_BYTES
 from ports.reads import EventRow, RejectionRow
 from storage.documents import read_readings
 from storage.faults import CLIENT_SIDE, explain_error
+from storage.memory.counting import count_devices
 from storage.memory.tables import DeviceEdge, DeviceState, Edge, Quarantined, Snapshot
 from storage.queries import PARAMETERS
 from storage.rows import dump_spans
-from storage.unit.rows import ConnectionRow, LockedDevice, RereadDevice, ResolvedDevice
+from storage.unit.rows import (
+    ConnectionRow,
+    CountedDevices,
+    LockedDevice,
+    RereadDevice,
+    ResolvedDevice,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -200,6 +207,14 @@ class UnitStatements:
             self._tables.connection_events.put(key, edge)
         return []
 
+    def count_devices(self, workspaces: list[str], slots: list[datetime]) -> Rows:
+        now = self._now()
+        state_of = self._tables.device_state.get
+        return [
+            CountedDevices(now, *count_devices(self._tables.committed, state_of, *key, now))
+            for key in zip(workspaces, slots, strict=True)
+        ]
+
     def end_cycles(self, *, shard_id: str, epoch: int, **columns: list[Any]) -> Rows:
         for end in _rows(columns):
             facts = orjson.loads(_check_json(end["summary"]))
@@ -209,7 +224,14 @@ class UnitStatements:
                 continue
             if cycle.row.outcome is CycleOutcome.RUNNING:
                 outcome = CycleOutcome(end["outcome"])
-                row = cycle.row._replace(ended_at=end["ended_at"], outcome=outcome, summary=facts)
+                row = cycle.row._replace(
+                    ended_at=end["ended_at"],
+                    outcome=outcome,
+                    summary=facts,
+                    active_devices=end["active_devices"],
+                    fresh_devices=end["fresh_devices"],
+                    updated_devices=end["updated_devices"],
+                )
                 self._tables.poll_cycles.put(row.key, cycle._replace(row=row))
         return []
 

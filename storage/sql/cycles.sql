@@ -22,25 +22,64 @@ VALUES (:workspace_id, :slot_start_at, :trigger, :attempt, :cycle_id, :trace_id,
 ON CONFLICT DO NOTHING
 RETURNING started_at;
 
+-- name: count_devices_at
+-- As count_devices, at the beginnings of slots that are over, from event history: device_state only
+-- knows the newest update, which may have come since. Without a cycle, no polled device had news.
+SELECT k.at, n.active, n.fresh, n.updated
+FROM unnest($2::timestamptz[]) WITH ORDINALITY AS k (at, place)
+CROSS JOIN LATERAL (
+    SELECT count(*) AS active,
+           count(*) FILTER (WHERE e.newest
+               >= k.at - make_interval(secs => w.freshness_target_seconds)) AS fresh,
+           count(*) FILTER (WHERE p.transport <> 'poll' AND e.newest
+               >= k.at - make_interval(secs => w.poll_interval_seconds)) AS updated
+    FROM workspaces w
+    JOIN assignments a ON a.workspace_id = w.workspace_id
+    JOIN providers p ON p.workspace_id = a.workspace_id AND p.provider_id = a.provider_id
+    LEFT JOIN LATERAL (
+        SELECT v.received_at AS newest FROM events v
+        WHERE v.workspace_id = a.workspace_id AND v.device_id = a.device_id
+          AND v.assignment = a.assignment AND v.recorded_at <= k.at
+          AND v.recorded_at >= k.at - make_interval(secs =>
+                  greatest(w.freshness_target_seconds, w.poll_interval_seconds))
+        ORDER BY v.recorded_at DESC LIMIT 1
+    ) AS e ON true
+    WHERE w.workspace_id = $1 AND a.effective_at <= k.at
+      AND (a.ended_at IS NULL OR a.ended_at > k.at)
+) AS n
+ORDER BY k.place;
+
 -- name: record_missed
 -- Only slots that have no cycle of any kind.
 INSERT INTO poll_cycles (workspace_id, slot_start_at, trigger, attempt, cycle_id, trace_id,
-                         shard_id, epoch, outcome)
+                         shard_id, epoch, outcome, active_devices, fresh_devices, updated_devices)
 SELECT :workspace_id, i.slot_start_at, 'schedule', 1, i.cycle_id, i.cycle_id,
-       :shard_id, :epoch, 'missed'
-FROM unnest(:slots::timestamptz[], :cycle_ids::text[]) AS i (slot_start_at, cycle_id)
+       :shard_id, :epoch, 'missed', i.active_devices, i.fresh_devices, i.updated_devices
+FROM unnest(:slots::timestamptz[], :cycle_ids::text[], :active_devices::integer[],
+            :fresh_devices::integer[], :updated_devices::integer[])
+    AS i (slot_start_at, cycle_id, active_devices, fresh_devices, updated_devices)
 WHERE NOT EXISTS (
     SELECT FROM poll_cycles c
     WHERE c.workspace_id = :workspace_id AND c.slot_start_at = i.slot_start_at
 )
 ON CONFLICT DO NOTHING;
 
--- name: abandon_orphans
+-- name: find_orphans
 -- The workspace's owner calls this while it runs no cycle. So no session will end a cycle that is
 -- still recorded as running.
-UPDATE poll_cycles SET outcome = 'abandoned', ended_at = clock_timestamp()
-WHERE workspace_id = $1 AND outcome = 'running'
-RETURNING workspace_id, slot_start_at, trigger, attempt, cycle_id, trace_id, ended_at;
+SELECT cycle_id, slot_start_at FROM poll_cycles WHERE workspace_id = $1 AND outcome = 'running'
+ORDER BY cycle_id;
+
+-- name: abandon_orphans
+-- Those that find_orphans found, with what count_devices counted.
+UPDATE poll_cycles c
+SET outcome = 'abandoned', ended_at = clock_timestamp(), active_devices = i.active_devices,
+    fresh_devices = i.fresh_devices, updated_devices = i.updated_devices
+FROM unnest(:cycle_ids::text[], :active_devices::integer[], :fresh_devices::integer[],
+            :updated_devices::integer[])
+    AS i (cycle_id, active_devices, fresh_devices, updated_devices)
+WHERE c.workspace_id = :workspace_id AND c.cycle_id = i.cycle_id AND c.outcome = 'running'
+RETURNING c.workspace_id, c.slot_start_at, c.trigger, c.attempt, c.cycle_id, c.trace_id, c.ended_at;
 
 -- name: load_last_slot
 -- The last slot of the schedule. Runs on demand are outside the schedule.

@@ -117,13 +117,16 @@ SELECT count(*) FROM written;
 -- change the order of the rows. So the facts that many events share are looked up by number: events
 -- have a source (workspace, provider, trace, claim), from 1.
 INSERT INTO events (workspace_id, device_id, sequence, recorded_at, received_at, readings,
-                    provider_id, trace_id, shard_id, epoch, resource, token, assignment)
+                    provider_id, trace_id, shard_id, epoch, resource, token, assignment,
+                    reception_at)
 SELECT (:workspace_id::text[])[source], device_id, sequence, clock_timestamp(), received_at,
        readings, (:provider_id::text[])[source], (:trace_id::text[])[source], :shard_id, :epoch,
-       (:resource::text[])[source], (:token::bigint[])[source], coalesce(later_assignment, 1)
+       (:resource::text[])[source], (:token::bigint[])[source], coalesce(later_assignment, 1),
+       reception_at
 FROM unnest(:device_id::text[], :sequence::bigint[], :received_at::timestamptz[],
-            :readings::jsonb[], :later_assignment::integer[], :source::integer[])
-    AS i (device_id, sequence, received_at, readings, later_assignment, source);
+            :readings::jsonb[], :later_assignment::integer[], :reception_at::timestamptz[],
+            :source::integer[])
+    AS i (device_id, sequence, received_at, readings, later_assignment, reception_at, source);
 
 -- name: lock_connections
 -- Rows are created with the provider, so a connection that was never configured returns no row.
@@ -179,14 +182,46 @@ INSERT INTO connection_events (workspace_id, provider_id, at, kind, fault, detai
 SELECT * FROM unnest(:workspace_id::text[], :provider_id::text[], :at::timestamptz[], :kind::text[],
                      :fault::text[], :detail::text[]);
 
+-- name: count_devices
+-- Of each workspace, for a cycle of this slot that ends now: the active devices, those with an age
+-- within the target, and those with news. Devices of a polled connection have news if some came
+-- since the slot began, others if some came within one interval. One instant holds for all. Returns
+-- it, and the counts in the order of the keys.
+WITH moment AS MATERIALIZED (
+    SELECT clock_timestamp() AS at
+)
+SELECT moment.at, n.active, n.fresh, n.updated
+FROM moment
+CROSS JOIN unnest($1::text[], $2::timestamptz[]) WITH ORDINALITY
+    AS k (workspace_id, slot_start_at, place)
+CROSS JOIN LATERAL (
+    SELECT count(*) AS active,
+           count(*) FILTER (WHERE s.last_update_received_at
+               >= moment.at - make_interval(secs => w.freshness_target_seconds)) AS fresh,
+           count(*) FILTER (WHERE s.last_update_received_at
+               >= CASE WHEN p.transport = 'poll' THEN k.slot_start_at
+                       ELSE moment.at - make_interval(secs => w.poll_interval_seconds) END)
+               AS updated
+    FROM workspaces w
+    JOIN devices d ON d.workspace_id = w.workspace_id
+    JOIN device_state s ON s.workspace_id = d.workspace_id AND s.device_id = d.device_id
+    JOIN providers p ON p.workspace_id = d.workspace_id AND p.provider_id = d.provider_id
+    WHERE w.workspace_id = k.workspace_id AND d.retired_at IS NULL AND d.activated_at <= moment.at
+) AS n
+ORDER BY k.place;
+
 -- name: end_cycles
 -- Only a cycle that this session still runs. A cycle that a successor marked as abandoned stays
 -- abandoned.
 UPDATE poll_cycles c
-SET outcome = i.outcome, ended_at = i.ended_at, summary = i.summary
+SET outcome = i.outcome, ended_at = i.ended_at, summary = i.summary,
+    active_devices = i.active_devices, fresh_devices = i.fresh_devices,
+    updated_devices = i.updated_devices
 FROM unnest(:workspace_id::text[], :cycle_id::text[], :ended_at::timestamptz[], :outcome::text[],
-            :summary::jsonb[])
-    AS i (workspace_id, cycle_id, ended_at, outcome, summary)
+            :summary::jsonb[], :active_devices::integer[], :fresh_devices::integer[],
+            :updated_devices::integer[])
+    AS i (workspace_id, cycle_id, ended_at, outcome, summary, active_devices, fresh_devices,
+          updated_devices)
 WHERE c.workspace_id = i.workspace_id AND c.cycle_id = i.cycle_id
   AND c.shard_id = :shard_id AND c.epoch = :epoch AND c.outcome = 'running';
 

@@ -240,7 +240,7 @@ WHERE d.workspace_id = $1 AND d.device_id = $2;
 -- Unit and vehicle are those of the event's assignment. An event is outside if its assignment had
 -- ended when it was accepted: the swap was entered later.
 SELECT e.sequence, e.recorded_at, e.received_at, e.readings, e.provider_id, e.trace_id, e.shard_id,
-       e.epoch, e.resource, e.token, e.assignment, a.vehicle_id, a.external_id,
+       e.epoch, e.resource, e.token, e.assignment, e.reception_at, a.vehicle_id, a.external_id,
        coalesce(e.recorded_at >= a.ended_at, false) AS is_outside
 FROM events e
 LEFT JOIN assignments a ON a.workspace_id = e.workspace_id AND a.device_id = e.device_id
@@ -254,7 +254,7 @@ LIMIT :limit;
 -- name: list_events_after_end
 -- Newest first: those that count_events_after_end counts.
 SELECT e.sequence, e.recorded_at, e.received_at, e.readings, e.provider_id, e.trace_id, e.shard_id,
-       e.epoch, e.resource, e.token, e.assignment, a.vehicle_id, a.external_id,
+       e.epoch, e.resource, e.token, e.assignment, e.reception_at, a.vehicle_id, a.external_id,
        true AS is_outside
 FROM events e JOIN assignments a USING (workspace_id, device_id, assignment)
 WHERE e.workspace_id = :workspace_id AND e.device_id = :device_id AND e.assignment = :assignment

@@ -176,3 +176,13 @@ WITH dropped AS (
     RETURNING 1
 )
 SELECT count(*) FROM dropped;
+
+-- name: drop_old_indicator_hours
+-- By the hour that they count.
+WITH dropped AS (
+    DELETE FROM indicator_hours WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM indicator_hours
+        WHERE hour < now() - make_interval(days => $1) LIMIT $2))
+    RETURNING 1
+)
+SELECT count(*) FROM dropped;

@@ -20,7 +20,7 @@ from ports.ingest import SessionFenced
 from storage.unit.connections import ConnectionFold, edge_rows
 from storage.unit.devices import DeviceBatch
 from storage.unit.ledger import quarantine_facts, quarantine_row
-from storage.unit.rows import ConnectionRow, CycleEndRow
+from storage.unit.rows import ConnectionRow, CountedDevices, CycleEndRow
 from storage.unit.steps import Statement, append, columns, dump_json
 
 if TYPE_CHECKING:
@@ -124,6 +124,11 @@ def _write_connections(submissions: Sequence[Submission], now: datetime) -> Step
 
 
 def _end_cycles(ends: Sequence[CycleEnd], session: SessionRef) -> Steps:
+    """End the cycles, each with the counts of its workspace's devices as this unit leaves them."""
+    if not ends:
+        return
+    ends = sorted(ends, key=lambda end: (end.key.workspace_id, end.cycle_id))
+    counted = yield Statement("count_devices", columns([end.key[:2] for end in ends]))
     rows = [
         CycleEndRow(
             workspace_id=end.key.workspace_id,
@@ -131,7 +136,10 @@ def _end_cycles(ends: Sequence[CycleEnd], session: SessionRef) -> Steps:
             ended_at=end.ended_at,
             outcome=end.outcome.value,
             summary=dump_json(end.summary),
+            active_devices=devices.active,
+            fresh_devices=devices.fresh,
+            updated_devices=devices.updated,
         )
-        for end in sorted(ends, key=lambda end: (end.key.workspace_id, end.cycle_id))
+        for end, devices in zip(ends, map(CountedDevices._make, counted), strict=True)
     ]
     yield from append("end_cycles", rows, shard_id=session.shard_id, epoch=session.epoch)

@@ -144,6 +144,18 @@ class CycleEndRow(NamedTuple):
     ended_at: datetime
     outcome: str
     summary: str
+    active_devices: int
+    fresh_devices: int
+    updated_devices: int
+
+
+class CountedDevices(NamedTuple):
+    """One row of count_devices: the active devices of a workspace at this instant."""
+
+    at: datetime
+    active: int
+    fresh: int
+    updated: int
 
 
 class QuarantineRow(NamedTuple):

@@ -74,6 +74,7 @@ def append_events(accepted: Sequence[Accepted], session: SessionRef) -> Statemen
         received_at=[event.update.received_at for _, event, _ in accepted],
         readings=[dump_readings(event.readings) for _, event, _ in accepted],
         later_assignment=nullable([_later_assignment(fold) for fold, _, _ in accepted]),
+        reception_at=nullable([event.update.reception_at for _, event, _ in accepted]),
         source=numbers,
         workspace_id=workspace_ids,
         provider_id=provider_ids,

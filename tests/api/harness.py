@@ -123,6 +123,7 @@ class Harness:
             "outbound": Allowance.parse("127.0.0.1"),
             "registry": self.stores.registry,
             "reads": self.stores.reads,
+            "indicators": self.stores.indicators,
             "changes": self.stores.changes,
             "quarantine": self.stores.quarantine,
             "keys": self.stores.keys,

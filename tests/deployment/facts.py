@@ -108,6 +108,7 @@ def _services() -> ApiServices:
     return ApiServices(
         registry=nothing,
         reads=nothing,
+        indicators=nothing,
         changes=nothing,
         quarantine=nothing,
         keys=nothing,

@@ -223,6 +223,7 @@ async def _fill_the_past(harness: Harness, workspace_id: str, soc_percent: float
         workspace_id,
         ago(6),
     )
+    await _count_an_hour(harness, workspace_id)
     await harness.execute(
         "INSERT INTO cycle_spans (workspace_id, outcome, cycles, first_slot_at, last_slot_at)"
         " VALUES ($1, 'completed', $3, $2, $2)",
@@ -239,6 +240,17 @@ async def _fill_the_past(harness: Harness, workspace_id: str, soc_percent: float
         " FROM rejections WHERE workspace_id = $1",
         workspace_id,
         ago(A_MONTH_AGO),
+    )
+
+
+async def _count_an_hour(harness: Harness, workspace_id: str) -> None:
+    """Write an hour that was counted in advance."""
+    await harness.execute(
+        "INSERT INTO indicator_hours (workspace_id, hour, content)"
+        " VALUES ($1, date_trunc('hour', $2::timestamptz, 'UTC'), $3)",
+        workspace_id,
+        ago(2.5),
+        f'{{"active": {len(workspace_id)}, "samples": {len(workspace_id)}}}',
     )
 
 

@@ -194,12 +194,12 @@ async def start_in_a_slot_that_they_completed(harness: Harness) -> Any:
     return await harness.start_cycle(OURS, 1, "cycle-9")
 
 
-@drives("record_missed")
+@drives("count_devices_at", "record_missed")
 async def miss_a_slot_that_they_touched(harness: Harness) -> Any:
     return await harness.stores.cycles.record_missed(SESSION, OURS, [ago(0), ago(1), ago(2)])
 
 
-@drives("abandon_orphans")
+@drives("find_orphans", "count_devices", "abandon_orphans")
 async def abandon_what_nobody_ends(harness: Harness) -> Any:
     return await harness.stores.cycles.abandon_orphans(SESSION, OURS)
 
@@ -215,7 +215,7 @@ async def look_for_silent_devices(harness: Harness) -> Any:
     return await harness.stores.cycles.find_silent_connections(OURS, limits)
 
 
-@drives("end_cycles")
+@drives("count_devices", "end_cycles")
 async def end_a_cycle(harness: Harness) -> Any:
     return await harness.end_cycle(OURS, 4, "cycle-2")
 

@@ -19,6 +19,7 @@ import pytest
 
 import tests.isolation.archive_scenarios
 import tests.isolation.history_scenarios
+import tests.isolation.indicator_scenarios
 import tests.isolation.ownership_scenarios
 import tests.isolation.quarantine_scenarios
 import tests.isolation.scenarios  # noqa: F401 all fill SCENARIOS

@@ -49,7 +49,12 @@ class Dialogue:
     """
 
     def __init__(self, **answers: list[tuple[Any, ...]]) -> None:
-        self.answers = {"fence": [(NOON,)], "lock_devices": [device_row()], **answers}
+        self.answers = {
+            "fence": [(NOON,)],
+            "lock_devices": [device_row()],
+            "count_devices": [(NOON, 3, 2, 1)],
+            **answers,
+        }
         self.said: dict[str, tuple[Any, ...]] = {}
 
     def sent(self, statement: str, *columns: str) -> tuple[Any, ...]:
@@ -121,6 +126,7 @@ def test_a_unit_with_everything_keeps_the_fixed_order() -> None:
         "lock_connections",
         "write_connections",
         "append_connection_events",
+        "count_devices",
         "end_cycles",
         "append_rejections",
     ]
@@ -139,7 +145,7 @@ def test_a_statement_gets_an_array_for_each_of_its_columns() -> None:
         name: len([column for column in columns if column not in of_the_session])
         for name, columns in taken.items()
     }
-    assert sent["append_events"] == 11
+    assert sent["append_events"] == 12
 
 
 def test_a_submission_of_nothing_costs_the_fence_alone() -> None:
