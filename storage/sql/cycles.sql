@@ -68,7 +68,7 @@ ON CONFLICT DO NOTHING;
 -- The workspace's owner calls this while it runs no cycle. So no session will end a cycle that is
 -- still recorded as running.
 SELECT cycle_id, slot_start_at FROM poll_cycles WHERE workspace_id = $1 AND outcome = 'running'
-ORDER BY cycle_id;
+ORDER BY slot_start_at;
 
 -- name: abandon_orphans
 -- Those that find_orphans found, with what count_devices counted.

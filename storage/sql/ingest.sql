@@ -186,14 +186,13 @@ SELECT * FROM unnest(:workspace_id::text[], :provider_id::text[], :at::timestamp
 -- Of each workspace, for a cycle of this slot that ends now: the active devices, those with an age
 -- within the target, and those with news. Devices of a polled connection have news if some came
 -- since the slot began, others if some came within one interval. One instant holds for all. Returns
--- it, and the counts in the order of the keys.
+-- it, and the counts in the order of workspace and slot.
 WITH moment AS MATERIALIZED (
     SELECT clock_timestamp() AS at
 )
 SELECT moment.at, n.active, n.fresh, n.updated
 FROM moment
-CROSS JOIN unnest($1::text[], $2::timestamptz[]) WITH ORDINALITY
-    AS k (workspace_id, slot_start_at, place)
+CROSS JOIN unnest($1::text[], $2::timestamptz[]) AS k (workspace_id, slot_start_at)
 CROSS JOIN LATERAL (
     SELECT count(*) AS active,
            count(*) FILTER (WHERE s.last_update_received_at
@@ -208,7 +207,7 @@ CROSS JOIN LATERAL (
     JOIN providers p ON p.workspace_id = d.workspace_id AND p.provider_id = d.provider_id
     WHERE w.workspace_id = k.workspace_id AND d.retired_at IS NULL AND d.activated_at <= moment.at
 ) AS n
-ORDER BY k.place;
+ORDER BY k.workspace_id COLLATE "C", k.slot_start_at;
 
 -- name: end_cycles
 -- Only a cycle that this session still runs. A cycle that a successor marked as abandoned stays

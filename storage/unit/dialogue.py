@@ -127,7 +127,7 @@ def _end_cycles(ends: Sequence[CycleEnd], session: SessionRef) -> Steps:
     """End the cycles, each with the counts of its workspace's devices as this unit leaves them."""
     if not ends:
         return
-    ends = sorted(ends, key=lambda end: (end.key.workspace_id, end.cycle_id))
+    ends = sorted(ends, key=lambda end: (*end.key[:2], end.cycle_id))  # as count_devices returns
     counted = yield Statement("count_devices", columns([end.key[:2] for end in ends]))
     rows = [
         CycleEndRow(

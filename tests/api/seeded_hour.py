@@ -21,7 +21,7 @@ from domain.model import (
     Submission,
 )
 from domain.schedule import cycle_id
-from ports.ownership import VitalSigns
+from ports.sessions import VitalSigns
 from tests.api.harness import BUSES
 
 if TYPE_CHECKING:
