@@ -28,9 +28,11 @@ class FramesTaken:
         self._frames = 0
         self._updates = 0
 
-    def add(self, frames: int, updates: int) -> None:
+    def add(self, frames: int, updates: int) -> int:
+        """Count them, and return the frames."""
         self._frames += frames
         self._updates += updates
+        return frames
 
     def take(self) -> dict[str, int]:
         """Return what was counted since the last call; an empty mapping for nothing."""

@@ -293,14 +293,12 @@ class StreamActor:
         """Log that data came and is handed over. A busy stream does so several times a second."""
         if not submission.updates:
             return
-        frames = self._intake.newly_received()
-        self._view.frames.add(frames, len(submission.updates))
         self._log.debug(
             MESSAGE_RECEIVED,
             trace_id=submission.trace_id,
             provider_type=self._provider_type(),
             received_at=submission.updates[-1].received_at,
-            frames=frames,
+            frames=self._view.frames.add(self._intake.newly_received(), submission.size),
         )
         self._log.debug(
             PAYLOAD_PREPARED,
