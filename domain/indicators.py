@@ -8,7 +8,6 @@ counted in fixed buckets for the same reason. Pure: reads no clock, does no I/O.
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_right
 from collections import Counter
 from datetime import datetime, timedelta
@@ -57,7 +56,7 @@ _NOT_OVER: Final = frozenset({"requested", "running"})
 _NONE: Final = "-"
 
 
-class Span(NamedTuple):
+class HourPart(NamedTuple):
     """From `begins_at` on, until before `ends_at`, within one hour of UTC."""
 
     begins_at: datetime
@@ -126,12 +125,12 @@ def floor_to_hour(instant: datetime) -> datetime:
     return instant.replace(minute=0, second=0, microsecond=0)
 
 
-def split_by_hours(begins_at: datetime, ends_at: datetime) -> list[Span]:
+def split_by_hours(begins_at: datetime, ends_at: datetime) -> list[HourPart]:
     """Return the spans of time, in order; only the first and the last may be less than an hour."""
     spans = []
     while begins_at < ends_at:
         end = min(floor_to_hour(begins_at) + HOUR, ends_at)
-        spans.append(Span(begins_at, end))
+        spans.append(HourPart(begins_at, end))
         begins_at = end
     return spans
 
@@ -202,7 +201,7 @@ def _count_summary(summary: Mapping[str, Any]) -> dict[str, int]:
     }
 
 
-def count_stream(edges: Sequence[StreamEdge], span: Span) -> Counts:
+def count_stream(edges: Sequence[StreamEdge], span: HourPart) -> Counts:
     """Count the milliseconds for which each stream was open in the span, and those that are known.
 
     `edges` are those of all streams in order of time, with each stream's last one before the span.
@@ -230,11 +229,6 @@ def count_refused(refused: Refused) -> Counts:
 def count_lag(stage: str, bucket: int, events: int) -> Counts:
     """Count accepted updates whose lag of this stage lies in the bucket."""
     return Counter({f"{LAG} {stage} {bucket}": events})
-
-
-def dump_counts(counts: Counts) -> str:
-    """Return the counts as they are stored: the same text for the same counts."""
-    return json.dumps({name: counts[name] for name in sorted(counts) if counts[name]})
 
 
 # --- what is told from counts

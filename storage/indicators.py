@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from domain.indicators import Span
+    from domain.indicators import HourPart
     from storage.gateway import Connection, Database
     from storage.rows import Row
 
@@ -90,7 +90,7 @@ class PostgresIndicators:
 
 
 async def count_spans(
-    connection: Connection, workspace_id: str, spans: Sequence[Span]
+    connection: Connection, workspace_id: str, spans: Sequence[HourPart]
 ) -> list[Counts]:
     """Return the counts of each span, from the facts. Runs in asyncio."""
     counts: list[Counts] = [Counter() for _ in spans]
@@ -118,7 +118,7 @@ async def count_spans(
 
 
 async def _read_rollups(
-    connection: Connection, workspace_id: str, spans: Sequence[Span]
+    connection: Connection, workspace_id: str, spans: Sequence[HourPart]
 ) -> dict[datetime, CountedSpan]:
     """Return the whole hours that were counted in advance."""
     whole = {span.hour: span for span in spans if span.is_whole}

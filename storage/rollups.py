@@ -9,7 +9,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from domain.indicators import HOUR, Span, dump_counts
+import orjson
+
+from domain.indicators import HOUR, HourPart
 from storage.indicators import count_spans
 from storage.queries import sql
 from storage.upkeep import is_ours
@@ -17,6 +19,7 @@ from storage.upkeep import is_ours
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from domain.indicators import Counts
     from storage.gateway import Connection, Database
 
 CHORE = "build_indicator_hours"
@@ -48,11 +51,16 @@ class PostgresRollupStore:
         return built
 
 
+def dump_counts(counts: Counts) -> str:
+    """Return the counts as they are stored: the same text for the same counts."""
+    return orjson.dumps(dict(+counts), option=orjson.OPT_SORT_KEYS).decode()
+
+
 async def _build(settled: SettledHour, connection: Connection) -> bool:
     """Count one hour and store it. Returns False while another shard does this."""
     if not await is_ours(CHORE, connection):
         return False
-    span = Span(settled.hour, settled.hour + HOUR)
+    span = HourPart(settled.hour, settled.hour + HOUR)
     (counts,) = await count_spans(connection, settled.workspace_id, [span])
     await connection.execute(sql("write_indicator_hour"), *settled, dump_counts(counts))
     return True

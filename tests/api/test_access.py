@@ -91,6 +91,7 @@ CASES = (
     Case("list_cycles", "GET", "/workspaces/{w}/cycles", "read"),
     Case("run_cycle_now", "POST", "/workspaces/{w}/cycles", "control", {"when": "now"}, 202),
     Case("list_events", "GET", "/workspaces/{w}/devices/bus-1/events", "read"),
+    Case("get_indicators", "GET", "/workspaces/{w}/indicators", "read"),
     Case("list_rejections", "GET", "/workspaces/{w}/rejections", "read"),
     Case("list_workspace_audit", "GET", "/workspaces/{w}/audit", "control"),
     Case("list_quarantine", "GET", "/workspaces/{w}/quarantine", "admin"),

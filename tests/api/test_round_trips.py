@@ -35,6 +35,7 @@ MOST = {
     "/providers": 2,
     "/cycles": 2,
     "/rejections": 2,
+    "/indicators": 12,
     "/quarantine": 2,
     "/policy/history": 2,
 }

@@ -18,8 +18,8 @@ from domain.indicators import (
     Counts,
     CycleFacts,
     DeviceCounts,
+    HourPart,
     Refused,
-    Span,
     StreamEdge,
     bucket_of,
     count_accepted,
@@ -28,7 +28,6 @@ from domain.indicators import (
     count_lag,
     count_refused,
     count_stream,
-    dump_counts,
     find_burn_rate,
     find_percentile,
     find_share,
@@ -93,7 +92,7 @@ def test_fr_009_uptime_of_parts_adds_up_to_that_of_the_whole(
 ) -> None:
     """And equals what a count minute by minute finds."""
     edges = [StreamEdge(*one) for one in sorted(drawn, key=lambda one: one[1])]
-    whole = Span(NOON, NOON + 4 * HOUR)
+    whole = HourPart(NOON, NOON + 4 * HOUR)
     parts: Counts = Counter()
     for span in split_by_hours(*whole):
         parts.update(count_stream(edges, span))
@@ -110,7 +109,7 @@ def test_fr_009_uptime_of_parts_adds_up_to_that_of_the_whole(
 
 def test_a_stream_holds_its_state_from_before_the_span() -> None:
     edges = [StreamEdge("live", NOON - timedelta(days=9), is_open=True)]
-    assert +count_stream(edges, Span(NOON, NOON + HOUR)) == {
+    assert +count_stream(edges, HourPart(NOON, NOON + HOUR)) == {
         "stream_open_ms live": 3_600_000,
         "stream_known_ms live": 3_600_000,
     }
@@ -148,18 +147,6 @@ def test_a_cycle_of_before_without_counts_is_no_sample() -> None:
 @pytest.mark.parametrize(("late", "counted"), [(3600, DeviceCounts(4, 3, 2)), (3601, NO_COUNTS)])
 def test_devices_are_not_counted_long_after_the_slot(late: float, counted: object) -> None:
     assert count_at_end(NOON, NOON + timedelta(seconds=late), 4, 3, 2) == counted
-
-
-def test_equal_counts_are_stored_as_the_same_text() -> None:
-    parts = [
-        count_refused(Refused("rejected", "invalid", None, 2)),
-        count_lag("observed_committed", 45, 7),
-        Counter({"slots": 1, "samples": 0}),
-    ]
-    texts = {dump_counts(sum(order, Counter())) for order in (parts, parts[::-1])}
-    assert texts == {
-        '{"lag observed_committed 45": 7, "refused rejected invalid -": 2, "slots": 1}'
-    }
 
 
 def test_refusals_come_out_most_first_with_their_names() -> None:
