@@ -50,7 +50,7 @@ class Counted:
         self._proxy = proxy
         stores = {
             name: getattr(self.stores, name)
-            for name in ("registry", "reads", "changes", "keys", "quarantine")
+            for name in ("registry", "reads", "indicators", "changes", "keys", "quarantine")
         }
         services = harness.make_services(**stores)
         self._client: TestClientProtocol = create_app(services).test_client()

@@ -48,6 +48,7 @@ MUTANTS: Final = [
 # changes no answer.
 REDUNDANT: Final = {
     ("page_health", "d.workspace_id = ANY ($2)"),
+    ("find_orphans", "workspace_id = $1"),  # abandon_orphans says it again
     ("drop_old_poll_cycles", "s.workspace_id = r.workspace_id"),
     ("drop_old_rejections", "s.workspace_id = r.workspace_id"),
 }
