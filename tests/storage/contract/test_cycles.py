@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -176,3 +177,23 @@ async def test_connections_with_a_silent_device_are_found(world: World) -> None:
     find = world.stores.cycles.find_silent_connections
     assert await find(HARBOUR, {"steady": 3600.0, "nobody": 3600.0}) == {"steady"}
     assert await find(HARBOUR, {}) == frozenset()
+
+
+async def test_each_record_keeps_how_many_devices_were_fresh(world: World) -> None:
+    """Harbour has four devices. One reports, over a stream."""
+    await world.send(world.update("bus-1", world.now, soc_percent=50.0))
+    now = world.now
+    key = slot()._replace(slot_start_at=now - timedelta(seconds=30))
+    ended = await world.start(key)
+    await world.end(ended)
+    await world.start(key._replace(slot_start_at=now - timedelta(seconds=20)))
+    await world.stores.cycles.abandon_orphans(world.session, HARBOUR)
+    before, after = now - timedelta(seconds=90), now + timedelta(seconds=200)
+    await world.stores.cycles.record_missed(world.session, HARBOUR, [before, after])
+    cycles = await world.stores.reads.list_cycles(HARBOUR, before=None, limit=9)
+    assert [(one.outcome, one[-3:]) for one in cycles] == [
+        ("missed", (4, 1, 1)),
+        ("abandoned", (4, 1, 1)),
+        ("completed", (4, 1, 1)),
+        ("missed", (4, 0, 0)),
+    ]
