@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from quart_trio import QuartTrio
 from quart_trio.wrappers import TrioRequest
 
-from api.audit import declare_audit
 from api.auth import install_authorization
 from api.catalogue import declare_catalogues
+from api.changes import declare_audit
 from api.compression import install_compression
 from api.cycles import declare_cycles
 from api.device_import import IMPORT_PATH_ENDS_WITH, MAX_IMPORT_BYTES, declare_device_import

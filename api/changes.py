@@ -1,4 +1,4 @@
-"""The audit: every change that somebody made, newest first, of all workspaces or of one.
+"""The history of changes, as the audit: newest first, of all workspaces or of one.
 
 Reads the history of changes (domain/changes.py), which is append-only. Secrets are in no entry.
 """
