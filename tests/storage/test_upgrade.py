@@ -142,6 +142,7 @@ LATER: dict[str, Any] = {
     "simulated": False,
     "time_zone": "UTC",
     "tags": [],
+    "start_offset_seconds": None,
 }
 
 
