@@ -38,6 +38,7 @@ POLICIES: Final[Mapping[str, Any]] = MappingProxyType(
         **_LIMITS,
         "poll_interval_seconds": 300,
         "start_offset_seconds": 24,
+        "WorkspaceBody.start_offset_seconds": None,  # a PUT may not change what is stored
         "PolicyPreview.policy": {
             "workspace_id": "north",
             **_LIMITS,

@@ -61,7 +61,7 @@ async def test_hours_that_wait_are_counted_in_runs_that_follow_soon(
     assert 10 <= len(store.looks) - runs <= 14  # every five minutes
 
 
-async def test_all_facts_are_looked_at_once_a_day_and_two_days_of_them_else(
+async def test_all_facts_are_looked_at_once_a_day(
     nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     store = Hours()

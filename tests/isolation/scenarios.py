@@ -12,8 +12,8 @@ from __future__ import annotations
 from typing import Any
 
 from domain.deferral import CONNECTION, CYCLE, DEVICE, EXTERNAL
-from domain.model import Submission
-from domain.registry import Swap
+from domain.model import Policy, Submission
+from domain.registry import PolicyDraft, Swap
 from ports.ingest import UnitPoisoned
 from ports.reads import HealthQuery, WorklistPosition
 from storage.queries import sql
@@ -53,6 +53,22 @@ async def make_a_workspace(harness: Harness) -> Any:
 @drives("lock_workspace", "update_workspace")
 async def change_a_workspace(harness: Harness) -> Any:
     return await harness.put_workspace(OURS, name="changed", time_zone="Asia/Tokyo")
+
+
+# One more at its own old place would be too many: only the neighbour is there.
+A_NEIGHBOUR_AT_ITS_OFFSET = (
+    f"UPDATE workspaces SET start_offset_seconds = 10 WHERE workspace_id = '{OURS}'",
+    """
+    INSERT INTO workspaces (workspace_id, name, ordinal, scheduled_since, start_offset_seconds)
+    VALUES ('neighbour', 'neighbour', 900, clock_timestamp(), 10)
+    """,
+)
+
+
+@drives("lock_workspace", "count_other_places", prepared=A_NEIGHBOUR_AT_ITS_OFFSET)
+async def move_beside_a_neighbour(harness: Harness) -> Any:
+    draft_of_policy = PolicyDraft(Policy(), 600, 10)
+    return await harness.stores.registry.put_policy(OURS, draft=draft_of_policy)
 
 
 @drives("get_workspace", "list_workspaces")

@@ -43,7 +43,8 @@ STEPS = (
         "write_snapshots",
         "append_events",
     ),
-    *("lock_connections", "write_connections", "append_connection_events", "end_cycles"),
+    *("lock_connections", "write_connections", "append_connection_events"),
+    *("count_devices", "end_cycles"),
     *("append_rejections", "count_rejections", "append_quarantine"),
 )
 
