@@ -23,6 +23,7 @@ COPY api/ api/
 COPY ports/ ports/
 COPY actors/ actors/
 COPY providers/ providers/
+COPY legacy/ legacy/
 COPY storage/ storage/
 COPY domain/ domain/
 COPY runtime/ runtime/

@@ -9,6 +9,7 @@ in serving.py. The commands' work is in other modules.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -212,6 +213,9 @@ def simulate(
     everything: EverythingOption = False,
     host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="port to listen on; 0 picks a free one")] = 0,
+    legacy: Annotated[
+        bool, typer.Option("--legacy", help="a legacy system of the same fleets, at /legacy/")
+    ] = False,
     fleet_file: FleetFileOption = None,
     config: ConfigOption = None,
 ) -> None:
@@ -223,6 +227,7 @@ def simulate(
     from simulator.config import ConfigInvalid, build_config
     from simulator.everything import everything_config
     from simulator.faults import FaultsInvalid
+    from simulator.legacy_faults import LegacyFaults
     from simulator.run import run
     from simulator.server import CannotStart
 
@@ -241,6 +246,7 @@ def simulate(
             )
     except (ConfigInvalid, FaultsInvalid) as error:
         fail(str(error))
+    simulated = replace(simulated, legacy=LegacyFaults() if legacy else None)
     try:
         run(simulated, host=host, port=port, when_bound=when_bound)
     except CannotStart as error:

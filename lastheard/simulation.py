@@ -44,12 +44,16 @@ class SimulatedFleet(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Simulated:
-    """A running simulator: its addresses, its process and its fleets."""
+    """A running simulator: its addresses, its process and its fleets.
+
+    `legacy_credential` is that of its legacy system at `http_url`; None without such a system.
+    """
 
     http_url: str
     ws_url: str
     pid: int
     tenants: tuple[SimulatedFleet, ...]
+    legacy_credential: str | None = None
 
 
 class SimulatorFailed(EnvironmentFault):
@@ -97,7 +101,8 @@ async def _wait_ready(process: trio.Process) -> Simulated:
         SimulatedFleet(t["name"], t["provider"], t["base_url"], t["credential"])
         for t in facts["tenants"]
     )
-    return Simulated(facts["http_url"], facts["ws_url"], facts["pid"], tenants)
+    legacy_credential = facts.get("legacy", {}).get("credential")
+    return Simulated(facts["http_url"], facts["ws_url"], facts["pid"], tenants, legacy_credential)
 
 
 async def list_vehicles(simulated: Simulated, tenant: SimulatedFleet) -> list[tuple[str, str]]:

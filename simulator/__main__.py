@@ -8,12 +8,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from simulator.config import ConfigInvalid, SimulatorConfig, build_config
 from simulator.demo import demo_config
 from simulator.everything import EverythingPace, everything_config
 from simulator.faults import FaultsInvalid, describe_faults
+from simulator.legacy_faults import parse_legacy_faults
 from simulator.run import run
 from simulator.server import CannotListen
 
@@ -69,7 +71,19 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PID",
         help="end when the parent process ends; its PID also covers an end before this start",
     )
+    _add_legacy(parser)
     return parser
+
+
+def _add_legacy(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--legacy", action="store_true", help="a legacy system of the same fleets, at /legacy/"
+    )
+    parser.add_argument(
+        "--legacy-faults",
+        default="",
+        help="with --legacy: lag=SECONDS,losses=SHARE,wrong=SHARE,outage=1,registry=empty",
+    )
 
 
 def _config(flags: argparse.Namespace) -> SimulatorConfig:
@@ -94,6 +108,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     flags = _parser().parse_args(arguments)
     try:
         config = _config(flags)
+        if flags.legacy:
+            config = replace(config, legacy=parse_legacy_faults(flags.legacy_faults))
     except (ConfigInvalid, FaultsInvalid) as error:
         sys.stderr.write(f"{error}\n")
         return 2

@@ -19,6 +19,8 @@ from simulator.fleet import Duty, VehicleSpec, is_vin, make_vin
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from simulator.legacy_faults import LegacyFaults
+
 DAY_SECONDS: Final = 86_400.0
 
 
@@ -82,7 +84,8 @@ class SimulatorConfig:
     """The configuration of one simulator process.
 
     tick_seconds: how finely frames are spread over time. write_deadline_seconds, max_outbox_bytes:
-    a reader that is slower than either allows is disconnected, as a vendor would do.
+    a reader that is slower than either allows is disconnected, as a vendor would do. legacy: the
+    faults of the legacy system with which the simulator begins; None for no such system.
     """
 
     tenants: tuple[Tenant, ...]
@@ -91,6 +94,7 @@ class SimulatorConfig:
     write_deadline_seconds: float = 5.0
     max_outbox_bytes: int = 4 * 1024 * 1024
     max_connection_entries: int = 10_000
+    legacy: LegacyFaults | None = None
 
     def __post_init__(self) -> None:
         names = [tenant.name for tenant in self.tenants]

@@ -11,6 +11,8 @@ GET  /sim/story                     what was wrong with which vehicle, from when
 POST /sim/faults                    {"tenant"?, "faults"?: "name=value,…",
                                      "reporting"?: {vehicle_id: {…}}}
 POST /sim/disconnect                {"tenant"?, "abrupt"?: bool}
+GET  /sim/legacy                    the legacy system's faults and requests, by tenant
+POST /sim/legacy                    {"tenant"?, "faults": "name=value,…"} in place of its faults
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import orjson
 
 from simulator.exchange import Request, VendorAnswer, json_answer
 from simulator.faults import FaultsInvalid, parse_faults
+from simulator.legacy_faults import parse_legacy_faults
 from simulator.quirks import Quirk
 from simulator.reporting import Reporting
 from simulator.session import Ending
@@ -51,6 +54,8 @@ def answer(simulator: Simulator, request: Request) -> VendorAnswer:
             return _changed(simulator, request, change_faults)
         case "POST", "/sim/disconnect":
             return _changed(simulator, request, disconnect)
+        case "GET" | "POST", "/sim/legacy":
+            return _answer_legacy(simulator, request)
         case _:
             return json_answer(404, {"error": f"no such control: {request.method} {request.path}"})
 
@@ -63,6 +68,19 @@ def _changed(simulator: Simulator, request: Request, change: Any) -> VendorAnswe
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         return json_answer(400, {"error": str(error)})
     return json_answer(200, [provider.facts() for provider in providers])
+
+
+def _answer_legacy(simulator: Simulator, request: Request) -> VendorAnswer:
+    if simulator.legacy is None:
+        return json_answer(404, {"error": "no legacy system: start the simulator with --legacy"})
+    if request.method == "POST":
+        try:
+            order = orjson.loads(request.body)
+            faults = parse_legacy_faults(order["faults"])
+            simulator.legacy.change(order.get("tenant"), faults)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            return json_answer(400, {"error": str(error)})
+    return json_answer(200, simulator.legacy.facts())
 
 
 def _chosen_providers(

@@ -37,7 +37,8 @@ def run(
 ) -> None:
     """Run the simulator. Blocks until a signal, or the end of the process `parent`, ends it.
 
-    Prints one JSON line when the port is bound: event, http_url, ws_url, port, pid, tenants. The
+    Prints one JSON line when the port is bound: event, http_url, ws_url, port, pid, tenants, and
+    legacy if there is a legacy system. The
     credentials in it are made up by the simulator and valid nowhere else. `when_bound` is called
     before that, and may raise CannotStart. Raises CannotStart.
     """
@@ -104,6 +105,8 @@ def ready_line(simulator: Simulator) -> str:
         "pid": os.getpid(),
         "tenants": tenants,
     }
+    if simulator.legacy is not None:
+        facts["legacy"] = {"base_url": simulator.http_url, "credential": simulator.legacy.token}
     return orjson.dumps(facts).decode()
 
 

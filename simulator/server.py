@@ -19,6 +19,7 @@ from simulator import control, rfms, viriciti
 from simulator.clock import MachineClock, SimulatorClock
 from simulator.config import Vendor
 from simulator.exchange import ClientGone, Exchange, Request, VendorAnswer, json_answer
+from simulator.legacy import PREFIX, LegacySystem
 from simulator.provider import SimulatedProvider, StreamLogEntry
 from simulator.session import StreamSession
 from simulator.story import tell
@@ -48,6 +49,11 @@ class Simulator:
         self.http_url = f"http://{host}:{port}"
         self.ws_url = f"ws://{host}:{port}"
         self.providers = [SimulatedProvider(tenant, config.seed) for tenant in config.tenants]
+        self.legacy = (
+            None
+            if config.legacy is None
+            else LegacySystem(self.providers, config.legacy, config.seed)
+        )
         self.connections: deque[StreamLogEntry] = deque(maxlen=config.max_connection_entries)
         self._by_key = {
             (provider.tenant.vendor, provider.tenant.credential): provider
@@ -106,6 +112,8 @@ class Simulator:
             elapsed, wall = self.elapsed(), self._clock.wall()
             for provider in self.providers:
                 provider.tick(elapsed, wall)
+            if self.legacy is not None:
+                self.legacy.tick(wall)
 
     async def serve_connection(self, stream: trio.SocketStream) -> None:
         """Serve one connection to its end. A client that breaks off is counted, and is no error."""
@@ -127,6 +135,8 @@ class Simulator:
     async def _answer(self, request: Request) -> VendorAnswer | None:
         if request.path.startswith("/sim/"):
             return control.answer(self, request)
+        if self.legacy is not None and request.path.startswith(PREFIX):
+            return self.legacy.answer(request, self._clock.wall())
         provider = self._provider_for(request)
         if provider is None:
             return self._refuse_unknown_key(request)

@@ -23,6 +23,7 @@ MAY_IMPORT: Final[Mapping[str, tuple[str, ...]]] = {
     "ports": ("ports", "domain", "runtime"),
     "storage": ("storage", "ports", "domain", "runtime"),
     "providers": ("providers", "ports", "domain", "runtime"),
+    "legacy": ("legacy", "ports", "domain", "runtime"),
     "actors": ("actors", "ports", "domain", "runtime"),
     "api": ("api", "ports", "domain", "runtime"),
     "simulator": ("simulator",),

@@ -23,6 +23,7 @@ HOUSE = (
     "runtime",
     "storage",
     "providers",
+    "legacy",
     "ports",
     "actors",
     "api",

@@ -32,6 +32,7 @@ FOLDERS = (
     "runtime",
     "storage",
     "providers",
+    "legacy",
     "ports",
     "actors",
     "api",

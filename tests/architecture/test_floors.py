@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _FULFILS = re.compile(r"ports\.(\w+)\.\w+")
-# Protocols that no store fulfils: vendors, a live call to one, and the three stores of ownership.
-WITHOUT_A_STORE = {"providers", "trials", "ownership"}
+# Protocols that no store fulfils: vendors, the legacy system, a live call, the stores of ownership.
+WITHOUT_A_STORE = {"legacy", "ownership", "providers", "trials"}
 
 
 def stores(modules: Iterable[Module]) -> Iterator[tuple[str, PurePosixPath]]:

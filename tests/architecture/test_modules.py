@@ -202,6 +202,7 @@ def test_the_house_was_found() -> None:
         "api",
         "domain",
         "lastheard",
+        "legacy",
         "ports",
         "providers",
         "runtime",

@@ -138,3 +138,34 @@ async def test_the_fleets_with_every_fault_come_up() -> None:
     async with started([*command, "--pace", "4", "--without", "never+silent"]) as (_, facts):
         assert [each["provider"] for each in facts["tenants"]] == ["viriciti"] * 4 + ["rfms"] * 4
         assert sum(each["vehicles"] for each in facts["tenants"]) == 200
+
+
+async def test_its_line_has_the_legacy_system_if_there_is_one() -> None:
+    command = [*COMMAND, "--legacy", "--legacy-faults", "registry=halved"]
+    async with started(command) as (_, facts), httpx.AsyncClient(trust_env=False) as http:
+        legacy = facts["legacy"]
+        answer = await http.get(
+            f"{legacy['base_url']}/legacy/fleet-01/vehicles",
+            headers={"X-Legacy-Token": legacy["credential"]},
+        )
+    assert [one["id"] for one in answer.json()["data"]["vehicles"]] == ["bus_0001"]
+
+
+async def test_without_the_flag_there_is_no_legacy_system() -> None:
+    async with started(COMMAND) as (_, facts), httpx.AsyncClient(trust_env=False) as http:
+        answers = [
+            await http.get(f"{facts['http_url']}{path}")
+            for path in ("/legacy/fleet-01/vehicles", "/sim/legacy")
+        ]
+    assert "legacy" not in facts
+    assert [answer.status_code for answer in answers] == [404, 404]
+
+
+@pytest.mark.parametrize("text", ["lga=1", "lag=x", "losses=2"])
+async def test_a_wrong_fault_of_the_legacy_system_is_explained(text: str) -> None:
+    ended = await trio.run_process(
+        [*COMMAND, "--legacy", "--legacy-faults", text], capture_stderr=True, check=False
+    )
+    assert ended.returncode == 2
+    assert text.partition("=")[0].encode() in ended.stderr
+    assert b"Traceback" not in ended.stderr
