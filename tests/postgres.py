@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,6 +37,7 @@ FAST_SETTINGS: Final[Mapping[str, str]] = {
 MAJOR: Final = int(os.environ.get("LASTHEARD_TEST_PG_MAJOR") or DEFAULT_MAJOR)
 EXIT_ABSENT: Final = 3
 _RUNS: Final = "lastheard-run-"
+_BEGINNING_SECONDS: Final = 60.0
 
 
 class VersionAbsent(Exception):
@@ -92,9 +94,19 @@ def public_folder(prefix: str) -> Iterator[Path]:
 
 def _end_leftovers() -> None:
     for folder in Path("/tmp").glob(f"{_RUNS}*"):  # noqa: S108 only folders with our lock in them
-        # No lock file yet: that run is just beginning.
-        if (folder / "lock").exists():
+        if _is_past_its_beginning(folder / "lock"):
             _end_leftover(folder)
+
+
+def _is_past_its_beginning(lock: Path) -> bool:
+    """Return whether the lock file is old enough to be held by its run, if that still goes on.
+
+    A run makes the file a moment before it takes the lock.
+    """
+    try:
+        return time.time() - lock.stat().st_mtime > _BEGINNING_SECONDS
+    except OSError:  # there is none yet, or its run has just ended
+        return False
 
 
 def _end_leftover(folder: Path) -> None:
