@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import trio
 
+from api.example_cycles import EVENT
 from domain.trace_context import read_trace_id, to_trace_id
 from tests.acceptance.fleets import polled, vin
 from tests.acceptance.harness import open_harness, until
@@ -33,17 +34,6 @@ STEPS = (
     "telematics_update_rejected",
     "workspace_poll_ingest_completed",
 )
-EVENT = {
-    "version": "0",
-    "id": "53dc4d37-cffa-4f76-80c9-8b7d4a4d2eaa",
-    "detail-type": "Scheduled Event",
-    "source": "aws.events",
-    "account": "123456789012",
-    "time": "2026-03-01T12:00:00Z",
-    "region": "eu-central-1",
-    "resources": ["arn:aws:events:eu-central-1:123456789012:rule/every-five-minutes"],
-    "detail": {},
-}
 
 
 def parent(trace_id: str) -> dict[str, str]:
@@ -210,7 +200,7 @@ async def test_a_hundred_events_at_once_cause_one_run(
 
         async def send(number: int) -> None:
             """Send an event as EventBridge does, again if the answer is 429 or 5xx."""
-            event = EVENT | {"id": f"event-{number}"}
+            event = {**EVENT, "id": f"event-{number}"}
             while True:
                 answer = await shard.ask("POST", "/workspaces/west/cycles", json=event)
                 if answer.status == 202:

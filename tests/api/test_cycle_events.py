@@ -8,23 +8,14 @@ import pytest
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
+from api.example_cycles import EVENT
 from tests.api.test_cycle_requests import PATH, cycles, expect_regular, put_workspace
 
 if TYPE_CHECKING:
     from tests.api.harness import Answer, Harness
 
 # As Amazon documents it, for a rule with a schedule.
-SCHEDULED: dict[str, Any] = {
-    "version": "0",
-    "id": "53dc4d37-cffa-4f76-80c9-8b7d4a4d2eaa",
-    "detail-type": "Scheduled Event",
-    "source": "aws.events",
-    "account": "123456789012",
-    "time": "2026-03-01T12:00:00Z",
-    "region": "eu-central-1",
-    "resources": ["arn:aws:events:eu-central-1:123456789012:rule/every-five-minutes"],
-    "detail": {},
-}
+SCHEDULED: dict[str, Any] = dict(EVENT)
 # Of an application that puts events on a bus: its detail has members of its own.
 CUSTOM = SCHEDULED | {
     "detail-type": "Bus returned to depot",
