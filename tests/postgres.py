@@ -15,7 +15,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,7 +36,6 @@ FAST_SETTINGS: Final[Mapping[str, str]] = {
 MAJOR: Final = int(os.environ.get("LASTHEARD_TEST_PG_MAJOR") or DEFAULT_MAJOR)
 EXIT_ABSENT: Final = 3
 _RUNS: Final = "lastheard-run-"
-_BEGINNING_SECONDS: Final = 60.0
 
 
 class VersionAbsent(Exception):
@@ -94,17 +92,18 @@ def public_folder(prefix: str) -> Iterator[Path]:
 
 def _end_leftovers() -> None:
     for folder in Path("/tmp").glob(f"{_RUNS}*"):  # noqa: S108 only folders with our lock in them
-        if _is_past_its_beginning(folder / "lock"):
+        if _was_locked(folder / "lock"):
             _end_leftover(folder)
 
 
-def _is_past_its_beginning(lock: Path) -> bool:
-    """Return whether the lock file is old enough to be held by its run, if that still goes on.
+def _was_locked(lock: Path) -> bool:
+    """Return whether a run has taken this lock: then it has written its process id into it.
 
-    A run makes the file a moment before it takes the lock.
+    A run makes the file a moment before it takes the lock. Taken from it in that moment, its folder
+    would be removed under it.
     """
     try:
-        return time.time() - lock.stat().st_mtime > _BEGINNING_SECONDS
+        return lock.stat().st_size > 0
     except OSError:  # there is none yet, or its run has just ended
         return False
 
