@@ -37,6 +37,8 @@ class ChangeKind(StrEnum):
     KEY = "key"
     CYCLE = "cycle"
     REPLAY = "replay"
+    CUTOVER = "cutover"
+    SYNC = "sync"
 
 
 class Author(NamedTuple):

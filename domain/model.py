@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from domain.cutover import NEW_CUTOVER, Cutover
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
@@ -320,7 +322,8 @@ class Workspace:
     `ordinal` is its place in the series of its interval. `scheduled_since` is when it took its
     place in the schedule (domain.schedule). An inactive workspace has neither.
     `start_offset_seconds` is its explicit offset, if it has one. `time_zone` is an IANA name, for
-    showing times: every instant is in UTC.
+    showing times: every instant is in UTC. `asking_changed_at` is when its cutover flags last
+    changed which providers we ask.
     """
 
     workspace_id: str
@@ -334,10 +337,13 @@ class Workspace:
     archived_at: datetime | None = None
     time_zone: str = DEFAULT_TIME_ZONE
     start_offset_seconds: int | None = None
+    cutover: Cutover = NEW_CUTOVER
     # What is noted about the configuration, and is no part of it.
     active_changed_at: datetime | None = field(default=None, compare=False)
     revision: int = field(default=1, compare=False)
     policy_revision: int = field(default=1, compare=False)
+    cutover_revision: int = field(default=1, compare=False)
+    asking_changed_at: datetime | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

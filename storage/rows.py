@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from domain.assignments import DeviceAssignment, VehicleSpan
+from domain.cutover import Cutover, PollOwner, ProviderMode, ReadOwner, RegistrySource
 from domain.cycles import CycleKey, CycleOutcome, CycleTrigger
 from domain.health_facts import ConnectionRecord
 from domain.model import Device, FaultClass, Policy, PolicyOverride, ProviderConnection, Workspace
@@ -66,6 +67,19 @@ def to_workspace(row: Row) -> Workspace:
         active_changed_at=row["active_changed_at"],
         revision=row["revision"],
         policy_revision=row["policy_revision"],
+        cutover=to_cutover(row),
+        cutover_revision=row["cutover_revision"],
+        asking_changed_at=row["asking_changed_at"],
+    )
+
+
+def to_cutover(row: Row) -> Cutover:
+    """Return the four flags of a row of workspaces."""
+    return Cutover(
+        RegistrySource(row["device_registry_source"]),
+        PollOwner(row["poll_owner"]),
+        ReadOwner(row["read_owner"]),
+        ProviderMode(row["provider_mode"]),
     )
 
 

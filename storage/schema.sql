@@ -27,6 +27,21 @@ CREATE TABLE workspaces (
     archived_at              timestamptz, -- null: in use. The id is never used again.
     time_zone                text NOT NULL DEFAULT 'UTC', -- IANA name, for showing times
     start_offset_seconds     integer, -- the explicit offset of its starts; null: by ordinal
+    device_registry_source   text NOT NULL DEFAULT 'core'
+                             CONSTRAINT workspaces_registry_source_check
+                             CHECK (device_registry_source IN ('legacy_sync', 'core')),
+    poll_owner               text NOT NULL DEFAULT 'core'
+                             CONSTRAINT workspaces_poll_owner_check
+                             CHECK (poll_owner IN ('legacy', 'both_shadow', 'core')),
+    read_owner               text NOT NULL DEFAULT 'core'
+                             CONSTRAINT workspaces_read_owner_check
+                             CHECK (read_owner IN ('legacy', 'core')),
+    provider_mode            text NOT NULL DEFAULT 'legacy_provider'
+                             CONSTRAINT workspaces_provider_mode_check
+                             CHECK (provider_mode IN ('legacy_provider', 'depot_sim', 'mixed')),
+    cutover_revision         bigint NOT NULL DEFAULT 1, -- counts changes of flags and of cutovers
+    asking_changed_at        timestamptz, -- of the newest change of which providers are asked; null: never
+    CONSTRAINT workspaces_cutover_check CHECK (read_owner <> 'core' OR poll_owner <> 'legacy'),
     CONSTRAINT workspaces_archived_check CHECK (archived_at IS NULL OR NOT active),
     CONSTRAINT workspaces_thresholds_check
         CHECK (0 < freshness_target_seconds AND freshness_target_seconds <= delayed_after_seconds
@@ -200,7 +215,7 @@ CREATE TABLE changes (
     change_id    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     kind         text NOT NULL CONSTRAINT changes_kind_check
                  CHECK (kind IN ('workspace', 'policy', 'provider', 'device', 'import', 'key', 'cycle',
-                                 'replay')),
+                                 'replay', 'cutover', 'sync')),
     subject      text NOT NULL, -- the id of what was changed; of an import, that of its workspace
     at           timestamptz NOT NULL,
     who          text NOT NULL, -- key_id; 'system': the program itself; 'upgrade': a migration
@@ -353,6 +368,70 @@ CREATE INDEX poll_cycles_slot_index ON poll_cycles (slot_start_at);
 -- For the last good cycle of a workspace, however long ago it was.
 CREATE INDEX poll_cycles_good_index ON poll_cycles (workspace_id, slot_start_at)
     WHERE outcome IN ('completed', 'partial');
+
+-- The legacy system of a workspace, and the settings of its gate and guardrails, as they were set.
+-- The flags are in workspaces. No row: no legacy system, and the default settings. Below them stands
+-- what was noted since: the newest answer of the legacy system to any shard, and its newest failure.
+CREATE TABLE cutovers (
+    workspace_id       text PRIMARY KEY
+                       CONSTRAINT cutovers_workspace_fkey REFERENCES workspaces,
+    legacy_base_url    text,
+    legacy_credential  text, -- a reference, never a secret
+    legacy_shape       json, -- as it was given: docs/cutover.md
+    gate               jsonb NOT NULL DEFAULT '{}', -- settings that differ from the default
+    guardrails         jsonb NOT NULL DEFAULT '{}', -- likewise
+    legacy_answered_at timestamptz,
+    legacy_failed_at   timestamptz,
+    legacy_fault       text,
+    rolled_back_at     timestamptz, -- of the newest rollback by a guardrail
+    CONSTRAINT cutovers_legacy_check CHECK ((legacy_base_url IS NULL) = (legacy_shape IS NULL))
+);
+
+-- What the comparison with the legacy system found at the end of a cycle: how many devices got each
+-- verdict (domain/parity.py), and at most 20 samples. Nothing was comparable if `why` says why.
+CREATE TABLE parity_cycles (
+    workspace_id  text NOT NULL CONSTRAINT parity_cycles_workspace_fkey REFERENCES workspaces,
+    slot_start_at timestamptz NOT NULL,
+    cycle_id      text NOT NULL,
+    compared_at   timestamptz NOT NULL,
+    equal         integer NOT NULL,
+    missing_here  integer NOT NULL,
+    missing_there integer NOT NULL,
+    older         integer NOT NULL,
+    different     integer NOT NULL,
+    incomparable  integer NOT NULL,
+    samples       json NOT NULL,
+    why           text,
+    PRIMARY KEY (workspace_id, slot_start_at, cycle_id)
+);
+CREATE INDEX parity_cycles_slot_index ON parity_cycles (slot_start_at); -- for retention
+
+-- What guardrails did: each rollback, and each alert with why it did not act. Kept for ever.
+CREATE TABLE guardrail_events (
+    workspace_id text NOT NULL CONSTRAINT guardrail_events_workspace_fkey REFERENCES workspaces,
+    event_id     bigint GENERATED ALWAYS AS IDENTITY,
+    at           timestamptz NOT NULL,
+    kind         text NOT NULL CONSTRAINT guardrail_events_kind_check
+                 CHECK (kind IN ('rollback', 'alert')),
+    cycle_id     text NOT NULL, -- after which it was judged
+    crossings    jsonb NOT NULL, -- [{guardrail, measured, limit, detail}, …]
+    why_not      text, -- null: it acted
+    trace_id     text NOT NULL,
+    PRIMARY KEY (workspace_id, event_id)
+);
+
+-- The synchronisation with a legacy registry: what the newest complete answer left out, and what was
+-- done with it. One row for each workspace that was ever synchronised.
+CREATE TABLE legacy_syncs (
+    workspace_id text PRIMARY KEY
+                 CONSTRAINT legacy_syncs_workspace_fkey REFERENCES workspaces,
+    left_out     jsonb NOT NULL DEFAULT '[]', -- ids of active devices, sorted
+    answered_at  timestamptz, -- of the newest complete answer
+    synced_at    timestamptz, -- of the newest attempt, whatever came of it
+    outcome      text NOT NULL, -- domain/legacy_sync.py
+    detail       text,
+    counts       jsonb NOT NULL DEFAULT '{}' -- of the newest attempt, by what was done
+);
 
 -- What was counted in an hour of a workspace (domain/indicators.py), once it can change no more: an
 -- object of whole numbers, sorted by name. It can be made again from the facts while they are kept.

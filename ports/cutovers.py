@@ -1,0 +1,114 @@
+"""The cutover of a workspace: its flags, its legacy system, and the settings of gate and guardrails."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from domain.changes import SYSTEM
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+    from typing import Any
+
+    from domain.changes import Author
+    from domain.cutover import Cutover, CutoverRefusal
+    from domain.guardrails import GuardrailSettings
+    from domain.model import SessionRef, Workspace
+    from domain.parity_gate import GateSettings
+    from domain.registry import Archived, Moved, NotFound, Stored
+    from ports.legacy import LegacyConfiguration
+
+
+class CutoverDraft(NamedTuple):
+    """The whole cutover of a workspace as a client sets it. `legacy` is None if there is none."""
+
+    flags: Cutover
+    legacy: LegacyConfiguration | None
+    gate: GateSettings
+    guardrails: GuardrailSettings
+
+
+class Force(NamedTuple):
+    """A person's decision to pass a shut gate, with the reason, which the history keeps."""
+
+    reason: str
+
+
+class StoredCutover(NamedTuple):
+    """The cutover of a workspace as it is, and what was noted since.
+
+    `legacy_answered_at` is when the legacy system last answered any shard; `legacy_failed_at` and
+    `legacy_fault` are its newest failure. `rolled_back_at` is the newest rollback by a guardrail.
+    """
+
+    workspace: Workspace
+    draft: CutoverDraft
+    legacy_answered_at: datetime | None = None
+    legacy_failed_at: datetime | None = None
+    legacy_fault: str | None = None
+    rolled_back_at: datetime | None = None
+
+
+class GuardrailEvent(NamedTuple):
+    """What guardrails did after a cycle: `kind` is rollback, or alert with `why_not`."""
+
+    event_id: int
+    at: datetime
+    kind: str
+    cycle_id: str
+    crossings: Sequence[Mapping[str, Any]]
+    why_not: str | None
+    trace_id: str
+
+
+class Cutovers(Protocol):
+    """Commands and queries on cutovers. What ports/registry.py says of commands holds here, too.
+
+    `expected` is the cutover's own revision, Workspace.cutover_revision.
+    """
+
+    async def get_cutover(self, workspace_id: str) -> StoredCutover | None: ...
+
+    async def put_cutover(
+        self,
+        workspace_id: str,
+        *,
+        draft: CutoverDraft,
+        force: Force | None = None,
+        expected: int | None = None,
+        by: Author = SYSTEM,
+    ) -> Stored | NotFound | Moved | Archived | CutoverRefusal:
+        """Store the whole cutover, unless its flags contradict each other or the gate is shut.
+
+        The gate is judged in the command's own transaction. `force` passes it.
+        """
+
+    async def roll_back(
+        self,
+        workspace_id: str,
+        *,
+        reason: str,
+        expected: int | None = None,
+        by: Author = SYSTEM,
+    ) -> Stored | NotFound | Moved | Archived | CutoverRefusal:
+        """Give reads and polls to the legacy system in one transaction. May be sent again."""
+
+    async def list_guardrail_events(self, workspace_id: str, *, limit: int) -> list[GuardrailEvent]:
+        """Return the newest events, newest first."""
+
+
+class LegacyNotes(Protocol):
+    """Notes whether legacy systems answer. A note never waits for a lock longer than a moment."""
+
+    async def note_legacy_answer(
+        self, workspace_id: str, at: datetime, fault: str | None = None
+    ) -> None:
+        """Note that the legacy system answered at this instant, or, with a fault, that it failed."""
+
+
+class CutoverWatch(Protocol):
+    """What the shard that owns a workspace reads of its cutover. Only its session is answered."""
+
+    async def load_cutover(self, session: SessionRef, workspace_id: str) -> StoredCutover | None:
+        """Return the cutover as it is now; None if the session is no longer live."""
