@@ -1,4 +1,4 @@
-"""The cutover of a workspace: its flags, its legacy system, and the settings of gate and guardrails."""
+"""The cutover of a workspace: flags, legacy system, settings of gate and guardrails."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class LegacyNotes(Protocol):
     async def note_legacy_answer(
         self, workspace_id: str, at: datetime, fault: str | None = None
     ) -> None:
-        """Note that the legacy system answered at this instant, or, with a fault, that it failed."""
+        """Note an answer of the legacy system at this instant, or, with a fault, a failure."""
 
 
 class CutoverWatch(Protocol):
