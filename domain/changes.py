@@ -51,6 +51,8 @@ class Author(NamedTuple):
 
 # The author of commands that no key gave: those of the program itself.
 SYSTEM = Author("system")
+# The author of what the synchronisation with a legacy registry changes.
+LEGACY_SYNC = Author("legacy-sync")
 
 
 class ConfiguredChange(NamedTuple):

@@ -13,6 +13,7 @@ from domain.cutover import Cutover, PollOwner, ProviderMode, ReadOwner, Registry
 from domain.cycles import CycleKey, CycleOutcome, CycleTrigger
 from domain.health_facts import ConnectionRecord
 from domain.model import Device, FaultClass, Policy, PolicyOverride, ProviderConnection, Workspace
+from domain.parity import ParityCounts, ParityVerdict
 from domain.start_offsets import ExplicitPlace, OtherStarts
 from ports.reads import CycleRow, EventRow, RejectionRow, SnapshotRow
 from storage.documents import read_readings, read_values
@@ -81,6 +82,15 @@ def to_cutover(row: Row) -> Cutover:
         ReadOwner(row["read_owner"]),
         ProviderMode(row["provider_mode"]),
     )
+
+
+def to_parity_counts(row: Row) -> ParityCounts:
+    """Return the counts of one cycle. With a `why`, nothing in it was comparable."""
+    counts = {verdict: row[verdict.value] for verdict in ParityVerdict}
+    devices = sum(counts.values())
+    if row["why"] is not None:
+        counts = {ParityVerdict.INCOMPARABLE: devices}
+    return ParityCounts(devices, counts)
 
 
 def to_other_starts(rows: Iterable[Row]) -> OtherStarts:
