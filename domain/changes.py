@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime
 
+    from domain.cutover import Cutover
+    from domain.guardrails import GuardrailSettings
     from domain.model import Device, ProviderConnection, Result, Workspace
+    from domain.parity_gate import GateSettings
 
     Document = Mapping[str, Any]
 
@@ -145,6 +148,13 @@ def replay_change(quarantine_id: int, result: Result) -> ConfiguredChange:
     return ConfiguredChange(ChangeKind.REPLAY, str(quarantine_id), None, after)
 
 
+def cutover_change(
+    workspace_id: str, before: Document, after: Document, **circumstances: Any
+) -> ConfiguredChange:
+    """Return the entry of a changed cutover. `circumstances`: members of `after` that say why."""
+    return ConfiguredChange(ChangeKind.CUTOVER, workspace_id, before, {**after, **circumstances})
+
+
 def _change(
     kind: ChangeKind,
     subject: str,
@@ -186,6 +196,17 @@ def describe_provider(connection: ProviderConnection) -> Document:
         "simulated": connection.simulated,
         "overrides": asdict(connection.override),
         "archived_at": connection.archived_at,
+    }
+
+
+def describe_cutover(
+    flags: Cutover, legacy: Document | None, gate: GateSettings, guardrails: GuardrailSettings
+) -> Document:
+    return {
+        **asdict(flags),
+        "legacy": legacy,
+        "gate": gate._asdict(),
+        "guardrails": guardrails._asdict(),
     }
 
 

@@ -74,6 +74,13 @@ class Cutover:
             return True
         return simulated == (self.provider_mode is ProviderMode.DEPOT_SIM)
 
+    def asks_others_than(self, former: Cutover) -> bool:
+        """Return whether other providers are asked under these flags than under the former."""
+        return (self.is_collecting, self.provider_mode) != (
+            former.is_collecting,
+            former.provider_mode,
+        )
+
     def rolled_back(self) -> Cutover:
         """Return the flags after a rollback: the legacy system collects, and is read."""
         return replace(self, poll_owner=PollOwner.LEGACY, read_owner=ReadOwner.LEGACY)

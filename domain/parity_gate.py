@@ -5,16 +5,19 @@ Pure: what parity counted comes from storage.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from domain.cutover import CutoverRefusal, ReadOwner
 from domain.parity import pool
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from domain.cutover import Cutover
     from domain.parity import ParityCounts
+
+MAX_WORST_DEVICES: Final = 20
 
 
 class GateSettings(NamedTuple):
@@ -54,6 +57,29 @@ def view_gate(newest_first: Sequence[ParityCounts], gate: GateSettings) -> GateV
         and share <= gate.max_mismatch_share
     )
     return GateView(is_open, len(judged), comparable, share)
+
+
+class WorstDevice(NamedTuple):
+    """A device that mismatched in judged cycles: in how many, by verdict, among their samples."""
+
+    device_id: str
+    vehicle_id: str | None
+    by_verdict: Mapping[str, int]
+
+
+def find_worst(samples: Iterable[Mapping[str, Any]]) -> list[WorstDevice]:
+    """Return the devices that the samples of several cycles name most often, worst first."""
+    found: dict[str, Counter[str]] = {}
+    vehicles: dict[str, str | None] = {}
+    for sample in samples:
+        device_id = sample["device_id"]
+        found.setdefault(device_id, Counter())[sample["verdict"]] += 1
+        vehicles.setdefault(device_id, sample.get("vehicle_id"))
+    worst_first = sorted(found, key=lambda device_id: (-found[device_id].total(), device_id))
+    return [
+        WorstDevice(device_id, vehicles[device_id], dict(found[device_id]))
+        for device_id in worst_first[:MAX_WORST_DEVICES]
+    ]
 
 
 def passes_gate(stored: Cutover, wanted: Cutover) -> bool:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from domain.changes import SYSTEM
+from domain.cutover import NEW_CUTOVER
+from domain.guardrails import GuardrailSettings
+from domain.parity_gate import GateSettings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -13,9 +16,8 @@ if TYPE_CHECKING:
 
     from domain.changes import Author
     from domain.cutover import Cutover, CutoverRefusal
-    from domain.guardrails import GuardrailSettings
     from domain.model import SessionRef, Workspace
-    from domain.parity_gate import GateSettings
+    from domain.parity_gate import GateView, WorstDevice
     from domain.registry import Archived, Moved, NotFound, Stored
     from ports.legacy import LegacyConfiguration
 
@@ -27,6 +29,11 @@ class CutoverDraft(NamedTuple):
     legacy: LegacyConfiguration | None
     gate: GateSettings
     guardrails: GuardrailSettings
+
+
+def new_draft(flags: Cutover = NEW_CUTOVER) -> CutoverDraft:
+    """Return these flags, without a legacy system and with the default settings."""
+    return CutoverDraft(flags, None, GateSettings(), GuardrailSettings())
 
 
 class Force(NamedTuple):
@@ -50,6 +57,22 @@ class StoredCutover(NamedTuple):
     rolled_back_at: datetime | None = None
 
 
+class ShutGate(NamedTuple):
+    """The gate refuses a change to core reads: why, what it saw, and the devices that mismatch."""
+
+    refusal: CutoverRefusal
+    view: GateView
+    worst_devices: Sequence[WorstDevice]
+
+
+class CutoverReport(NamedTuple):
+    """A cutover with what the gate sees now, and the newest guardrail events, newest first."""
+
+    stored: StoredCutover
+    view: GateView
+    guardrail_events: Sequence[GuardrailEvent]
+
+
 class GuardrailEvent(NamedTuple):
     """What guardrails did after a cycle: `kind` is rollback, or alert with `why_not`."""
 
@@ -70,6 +93,9 @@ class Cutovers(Protocol):
 
     async def get_cutover(self, workspace_id: str) -> StoredCutover | None: ...
 
+    async def describe_cutover(self, workspace_id: str, *, events: int) -> CutoverReport | None:
+        """Return the cutover with the gate's view, and at most so many guardrail events."""
+
     async def put_cutover(
         self,
         workspace_id: str,
@@ -78,7 +104,7 @@ class Cutovers(Protocol):
         force: Force | None = None,
         expected: int | None = None,
         by: Author = SYSTEM,
-    ) -> Stored | NotFound | Moved | Archived | CutoverRefusal:
+    ) -> Stored | NotFound | Moved | Archived | CutoverRefusal | ShutGate:
         """Store the whole cutover, unless its flags contradict each other or the gate is shut.
 
         The gate is judged in the command's own transaction. `force` passes it.
@@ -93,9 +119,6 @@ class Cutovers(Protocol):
         by: Author = SYSTEM,
     ) -> Stored | NotFound | Moved | Archived | CutoverRefusal:
         """Give reads and polls to the legacy system in one transaction. May be sent again."""
-
-    async def list_guardrail_events(self, workspace_id: str, *, limit: int) -> list[GuardrailEvent]:
-        """Return the newest events, newest first."""
 
 
 class LegacyNotes(Protocol):

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 
 from storage.changes import PostgresChangeHistory
+from storage.cutovers import PostgresCutovers
 from storage.cycles import PostgresCycleStore
 from storage.gateway import Database, connect, open_bridge
 from storage.indicators import PostgresIndicators
@@ -70,6 +71,7 @@ class Stores:
     quarantine: Quarantine
     indicators: Indicators
     rollups: RollupStore
+    cutovers: PostgresCutovers
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -140,6 +142,7 @@ def make_postgres_stores(database: Database) -> Stores:
         PostgresQuarantine(database),
         PostgresIndicators(database),
         PostgresRollupStore(database),
+        PostgresCutovers(database),
     )
 
 

@@ -62,6 +62,9 @@ class MemoryFleets:
                 ordinal=stored.ordinal,
                 config_version=stored.config_version,
                 scheduled_since=stored.scheduled_since,
+                cutover=stored.cutover,
+                cutover_revision=stored.cutover_revision,
+                asking_changed_at=stored.asking_changed_at,
                 start_offset_seconds=stored.start_offset_seconds
                 if start_offset_seconds is None
                 else start_offset_seconds,

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from storage.memory.cutovers import MemoryCutovers
 from storage.memory.cycles import MemoryCycleStore
 from storage.memory.engine import Engine
 from storage.memory.fleets import MemoryFleets
@@ -48,6 +49,7 @@ class MemoryStore(
     MemoryCycleStore,
     MemoryUpkeepStore,
     MemoryFleets,
+    MemoryCutovers,
     MemoryReads,
     MemoryLeaseStore,
     MemoryNotices,
@@ -71,6 +73,7 @@ class MemoryStore(
         self.cycles: CycleStore = self
         self.upkeep: UpkeepStore = self
         self.registry: MemoryFleets = self
+        self.cutovers: MemoryCutovers = self
         self.reads: MemoryReads = self
         self.leases: LeaseStore = self
         self.notices: Notices = self

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from domain.cycles import CycleKey
     from domain.model import Device, ProviderConnection, SessionRef, Workspace
     from domain.resource import Resource
+    from ports.cutovers import StoredCutover
     from ports.reads import CycleRow, EventRow, RejectionRow
     from storage.unit.rows import ConnectionRow
 
@@ -184,6 +185,7 @@ class Tables:
     """
 
     workspaces: Table[tuple[str], Workspace] = field(default_factory=Table)
+    cutovers: Table[tuple[str], StoredCutover] = field(default_factory=Table)
     providers: Table[tuple[str, str], ProviderConnection] = field(default_factory=Table)
     connection_state: Table[tuple[str, str], ConnectionRow] = field(default_factory=Table)
     connection_events: Table[tuple[str, int], Edge] = field(default_factory=Table)

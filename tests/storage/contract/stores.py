@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from ports.cutovers import CutoverWatch, LegacyNotes
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from domain.cutover import CutoverRefusal
     from domain.model import Device, Policy, ProviderConnection
-    from domain.registry import Answer, Archived, Conflict, DeviceDraft, Moved, NotFound
+    from domain.registry import Answer, Archived, Conflict, DeviceDraft, Moved, NotFound, Stored
     from domain.start_offsets import Synchronized
+    from ports.cutovers import CutoverDraft, ShutGate
     from ports.cycles import CycleStore
     from ports.ingest import IngestStore
     from ports.leases import LeaseStore
@@ -49,6 +53,14 @@ class Fleets(Protocol):
     async def request_cycle(
         self, workspace_id: str, trace_id: str
     ) -> str | NotFound | Conflict | Archived: ...
+
+
+class CutoverStores(CutoverWatch, LegacyNotes, Protocol):
+    """The parts of ports.cutovers that actors use, and the command that fills them."""
+
+    async def put_cutover(
+        self, workspace_id: str, *, draft: CutoverDraft
+    ) -> Stored | NotFound | Moved | Archived | CutoverRefusal | ShutGate: ...
 
 
 class Views(Protocol):
@@ -90,6 +102,9 @@ class ContractStores(Protocol):
 
     @property
     def registry(self) -> Fleets: ...
+
+    @property
+    def cutovers(self) -> CutoverStores: ...
 
     @property
     def reads(self) -> Views: ...
