@@ -224,6 +224,7 @@ async def _fill_the_past(harness: Harness, workspace_id: str, soc_percent: float
         ago(6),
     )
     await _count_an_hour(harness, workspace_id)
+    await _fill_cutover(harness, workspace_id, int(soc_percent))
     await harness.execute(
         "INSERT INTO cycle_spans (workspace_id, outcome, cycles, first_slot_at, last_slot_at)"
         " VALUES ($1, 'completed', $3, $2, $2)",
@@ -240,6 +241,36 @@ async def _fill_the_past(harness: Harness, workspace_id: str, soc_percent: float
         " FROM rejections WHERE workspace_id = $1",
         workspace_id,
         ago(A_MONTH_AGO),
+    )
+
+
+async def _fill_cutover(harness: Harness, workspace_id: str, number: int) -> None:
+    """Write what is kept of a legacy system, and of the comparisons with it."""
+    await harness.execute(
+        "INSERT INTO cutovers (workspace_id, legacy_base_url, legacy_shape, legacy_answered_at)"
+        " VALUES ($1, 'https://' || $1 || '.example/legacy', '{}', $2)",
+        workspace_id,
+        ago(1),
+    )
+    await harness.execute(
+        "INSERT INTO parity_cycles (workspace_id, slot_start_at, cycle_id, compared_at, equal,"
+        " missing_here, missing_there, older, different, incomparable, samples)"
+        " VALUES ($1, $2, 'cycle-1', $2, $3, 0, 0, 1, 0, 0, jsonb_build_array(jsonb_build_object("
+        "'device_id', 'bus-1', 'vehicle_id', $1::text, 'verdict', 'older'))::json)",
+        workspace_id,
+        ago(5),
+        number,
+    )
+    await harness.execute(
+        "INSERT INTO guardrail_events (workspace_id, at, kind, cycle_id, crossings, why_not,"
+        " trace_id) VALUES ($1, $2, 'alert', 'cycle-1', '[]', $1, 'trace-1')",
+        workspace_id,
+        ago(5),
+    )
+    await harness.execute(
+        "INSERT INTO legacy_syncs (workspace_id, synced_at, outcome) VALUES ($1, $2, 'unchanged')",
+        workspace_id,
+        ago(5),
     )
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 import tests.isolation.archive_scenarios
+import tests.isolation.cutover_scenarios
 import tests.isolation.history_scenarios
 import tests.isolation.indicator_scenarios
 import tests.isolation.ownership_scenarios
