@@ -215,7 +215,11 @@ class LegacyClient:
         pager = Pager(target.base_url, workspace_id, shape, "/registry")
         answered_at = await self._map_pages(target, pager, shape, reader, mapping)
         return LegacyRegistry(
-            mapping.devices(), tuple(reader.unfit), answered_at, reader.unfit_count
+            mapping.devices(),
+            tuple(reader.unfit),
+            answered_at,
+            reader.unfit_count,
+            has_our_ids=shape.device_id is not None,
         )
 
     async def _load_values(

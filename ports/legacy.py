@@ -87,12 +87,14 @@ class LegacyRegistry(NamedTuple):
 
     A device that is left out because its item does not fit is not gone. So while `unfit_count` is
     not 0, the answer does not say which devices left. `unfit` has the first of the unfit items.
+    `has_our_ids` says whether the legacy system knows our device ids.
     """
 
     devices: tuple[LegacyDevice, ...]
     unfit: tuple[UnfitItem, ...]
     answered_at: datetime
     unfit_count: int = 0
+    has_our_ids: bool = True
 
 
 class LegacyValues(NamedTuple):

@@ -423,14 +423,18 @@ CREATE TABLE guardrail_events (
 -- The synchronisation with a legacy registry: what the newest complete answer left out, and what was
 -- done with it. One row for each workspace that was ever synchronised.
 CREATE TABLE legacy_syncs (
-    workspace_id text PRIMARY KEY
-                 CONSTRAINT legacy_syncs_workspace_fkey REFERENCES workspaces,
-    left_out     jsonb NOT NULL DEFAULT '[]', -- ids of active devices, sorted
-    answered_at  timestamptz, -- of the newest complete answer
-    synced_at    timestamptz, -- of the newest attempt, whatever came of it
-    outcome      text NOT NULL, -- domain/legacy_sync.py
-    detail       text,
-    counts       jsonb NOT NULL DEFAULT '{}' -- of the newest attempt, by what was done
+    workspace_id     text PRIMARY KEY
+                     CONSTRAINT legacy_syncs_workspace_fkey REFERENCES workspaces,
+    cutover_revision bigint NOT NULL, -- of the workspace then: another one forgets left_out
+    left_out         jsonb NOT NULL DEFAULT '[]', -- ids of active devices, sorted
+    doubted          boolean NOT NULL DEFAULT false, -- that answer left out too many to be believed
+    answered_at      timestamptz, -- of the newest answer that was applied
+    synced_at        timestamptz NOT NULL, -- of the newest attempt, whatever came of it
+    outcome          text NOT NULL, -- domain/legacy_sync.py
+    detail           text,
+    counts           jsonb NOT NULL DEFAULT '{}', -- of the newest attempt, by what was done
+    held_back        jsonb NOT NULL DEFAULT '[]', -- samples: [{device_id, vehicle_id, why}, …]
+    refused          jsonb NOT NULL DEFAULT '[]' -- likewise: [{device_id, external_id, field, detail}, …]
 );
 
 -- What was counted in an hour of a workspace (domain/indicators.py), once it can change no more: an

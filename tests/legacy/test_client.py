@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import orjson
 import pytest
 import trio
@@ -25,6 +27,15 @@ from tests.legacy.clients import (
 from tests.legacy.shapes import STATE, changed, without
 from tests.legacy.test_mapping import DEVICE, VIEW
 from tests.providers.servers import Asked, Reply, http_server, loopback_dialler, tcp_server
+
+
+@pytest.mark.parametrize(
+    "shape", [changed("/registry/device_id", "id"), without("/registry/device_id")]
+)
+async def test_a_registry_answer_says_whose_ids_it_has(shape: dict[str, Any]) -> None:
+    async with http_server(answer_well) as base, client_of() as client:
+        registry = await client.load_registry("a", configured(f"{base}/v1/", shape=shape))
+    assert registry.has_our_ids == ("device_id" in shape["registry"])
 
 
 async def test_both_answers_are_read_with_the_credential() -> None:

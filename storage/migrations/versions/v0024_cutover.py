@@ -91,14 +91,18 @@ CREATE TABLE guardrail_events (
     """,
     """
 CREATE TABLE legacy_syncs (
-    workspace_id text PRIMARY KEY
-                 CONSTRAINT legacy_syncs_workspace_fkey REFERENCES workspaces,
-    left_out     jsonb NOT NULL DEFAULT '[]',
-    answered_at  timestamptz,
-    synced_at    timestamptz,
-    outcome      text NOT NULL,
-    detail       text,
-    counts       jsonb NOT NULL DEFAULT '{}'
+    workspace_id     text PRIMARY KEY
+                     CONSTRAINT legacy_syncs_workspace_fkey REFERENCES workspaces,
+    cutover_revision bigint NOT NULL,
+    left_out         jsonb NOT NULL DEFAULT '[]',
+    doubted          boolean NOT NULL DEFAULT false,
+    answered_at      timestamptz,
+    synced_at        timestamptz NOT NULL,
+    outcome          text NOT NULL,
+    detail           text,
+    counts           jsonb NOT NULL DEFAULT '{}',
+    held_back        jsonb NOT NULL DEFAULT '[]',
+    refused          jsonb NOT NULL DEFAULT '[]'
 )
     """,
 )
