@@ -23,13 +23,13 @@ from api.challenges import (
     read_bearer,
     read_key,
 )
-from api.ids import is_id
 from api.jwt_access import is_jwt
 from api.keys import why_refused
 from api.problem_types import MISSING_SCOPE, NOT_FOUND
 from api.problems import Problem
 from api.traces import current_trace_id
 from domain.changes import Author
+from domain.ids import is_id
 
 if TYPE_CHECKING:
     from quart_trio import QuartTrio

@@ -15,7 +15,6 @@ from api.access import Access
 from api.auth import current_access
 from api.bodies import json_response
 from api.damaged_updates import read_updates
-from api.ids import is_id
 from api.keys import Scope
 from api.operations import Operations
 from api.problem_types import OUTCOME_UNKNOWN
@@ -24,6 +23,7 @@ from api.services import ApiServices
 from api.submitting import UNKNOWN_DEVICE, IngestAnswer, UpdateResult, commit
 from api.traces import current_trace_id
 from api.update_items import BadItem, GoodItem, IngestBody, UpdateItem
+from domain.ids import is_id
 from domain.model import (
     CanonicalUpdate,
     InvalidItem,

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from api.access import Access
-from api.ids import is_id
 from api.keys import Scope
+from domain.ids import is_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic.json_schema import models_json_schema
 
 from api.examples import add_examples
-from api.ids import ID_PATTERN
 from api.operations import PATH_PARAMETER
 from api.problems import PROBLEM_MEDIA_TYPE, ProblemDocument
 from api.vocabulary import add_meanings
+from domain.ids import ID_PATTERN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

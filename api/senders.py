@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from api.ids import is_id
+from domain.ids import is_id
 from domain.model import ConnectionFact, ConnectionFactKind, FaultClass, Outcome, Reason
 
 if TYPE_CHECKING:

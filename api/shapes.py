@@ -8,7 +8,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from api.bodies import RequestModel
-from api.ids import ID_PATTERN
+from domain.ids import ID_PATTERN
 from domain.model import NO_OVERRIDE, PolicyOverride
 from domain.thresholds import OVERRIDABLE, is_in_order
 

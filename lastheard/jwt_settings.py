@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
-from api.ids import is_id
 from api.jwt_key_set import ASYMMETRIC_ALGORITHMS
+from domain.ids import is_id
 from runtime.outbound import SETTING, OutboundRefused, literal_address
 
 if TYPE_CHECKING:

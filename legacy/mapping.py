@@ -7,12 +7,12 @@ sample passes the scrubber before it is cut.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
+from domain.ids import is_id
 from domain.model import MAX_SAMPLE_BYTES
 from domain.parity import DeviceView, ShownValue
 from domain.position import HALVES, LATITUDE, LONGITUDE, POSITION
@@ -35,7 +35,6 @@ ANSWER_STEPS: Final = 500_000
 ITEM_STEPS: Final = 10_000
 MAX_UNFIT: Final = 1_000  # kept of one load; all are counted
 MAX_SAMPLES: Final = 20  # of one load
-_DEVICE_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _ID_LENGTH: Final = 128
 _NAME_LENGTH: Final = 200
 _TWO_TO_63: Final = 2**63
@@ -117,7 +116,7 @@ class Reader:
     def device_id(self, item: Any, expression: Expression, pointer: str) -> str:
         """Return the id of a device. Raises _ItemUnfit."""
         name = self.name(item, expression, pointer, _ID_LENGTH)
-        if not _DEVICE_ID.fullmatch(name):
+        if not is_id(name):
             raise _ItemUnfit(pointer, "a device_id is 1 to 64 letters, digits and . _ : -")
         return name
 

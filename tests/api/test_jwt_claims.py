@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.access import Access
-from api.ids import is_id
 from api.jwt_claims import BadToken, JwtRules, read_claims
+from domain.ids import is_id
 from tests.api.standing_time import START
 
 NOW = START.timestamp()

@@ -17,11 +17,11 @@ from api.bodies import Instant, RequestModel, json_response, read_json, read_que
 from api.cursors import PageQuery
 from api.docs_operations import write_curl
 from api.docs_page import declare_documentation, render_docs
-from api.ids import ID_PATTERN
 from api.openapi import Introduction, describe_operations
 from api.operations import Operations
 from api.problem_types import CONFLICT, MISSING_SCOPE
 from api.problems import Problem, install_problem_handlers
+from domain.ids import ID_PATTERN
 
 if TYPE_CHECKING:
     from tests.api.harness import Harness
