@@ -83,7 +83,7 @@ def age_signals(
         age = max(0, moment - held.observed)
         old_after, condition = rules[signal]
         mark: Mark = "old" if age > old_after else "current"
-        if condition is not None and _has_ended(held, document.get(condition)):
+        if condition is not None and has_ended(held, document.get(condition)):
             mark = "ended"
         ages.append(SignalAge(signal, held, age / 1e6, mark))
     return tuple(ages)
@@ -105,6 +105,6 @@ def find_silent_signals(
     return tuple(sorted(found))
 
 
-def _has_ended(held: Held, condition: Held | None) -> bool:
+def has_ended(held: Held, condition: Held | None) -> bool:
     """Return whether the vehicle has said since that the signal's condition is over."""
     return condition is not None and condition.value is False and condition.stated >= held.stated

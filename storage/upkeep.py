@@ -50,6 +50,7 @@ class PostgresUpkeepStore:
         chores: dict[str, Callable[[], Awaitable[int]]] = {
             "event_partitions": partial(self._drop_partitions, kept.event_days),
             "poll_cycles": partial(self._delete, "drop_old_poll_cycles", kept.cycle_days),
+            "parity_cycles": partial(self._delete, "drop_old_parity_cycles", kept.cycle_days),
             "rejections": partial(self._delete, "drop_old_rejections", kept.rejection_days),
             "cycle_spans": partial(self._delete, "drop_old_cycle_spans", kept.span_days),
             "rejection_spans": partial(self._delete, "drop_old_rejection_spans", kept.span_days),

@@ -25,6 +25,7 @@ from storage.keys import PostgresKeys
 from storage.leases import PostgresLeaseStore
 from storage.migrations import migrate_blocking
 from storage.notices import PostgresNotices
+from storage.parity import PostgresParityReads, PostgresParityStore
 from storage.quarantine import PostgresQuarantine
 from storage.reads import PostgresReads
 from storage.registry.store import PostgresRegistry
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from ports.keys import Keys
     from ports.leases import LeaseStore
     from ports.notices import Notices
+    from ports.parity import ParityReads, ParityStore
     from ports.quarantine import Quarantine
     from ports.reads import Reads
     from ports.registry import Registry
@@ -72,6 +74,8 @@ class Stores:
     indicators: Indicators
     rollups: RollupStore
     cutovers: PostgresCutovers
+    parity: ParityStore
+    parity_reads: ParityReads
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -143,6 +147,8 @@ def make_postgres_stores(database: Database) -> Stores:
         PostgresIndicators(database),
         PostgresRollupStore(database),
         PostgresCutovers(database),
+        PostgresParityStore(database),
+        PostgresParityReads(database),
     )
 
 

@@ -1,8 +1,44 @@
 -- Comparisons of core with legacy systems, one row a cycle.
 
+-- name: list_core_views
+-- What core shows of every active device. One row a device, in key order.
+SELECT d.*, s.last_update_received_at, n.document, c.stream_down_since
+FROM devices d
+JOIN device_state s USING (workspace_id, device_id)
+JOIN snapshots n USING (workspace_id, device_id)
+LEFT JOIN connection_state c
+    ON c.workspace_id = d.workspace_id AND c.provider_id = d.provider_id
+WHERE d.workspace_id = $1 AND d.retired_at IS NULL
+ORDER BY d.device_id;
+
+-- name: record_parity
+-- A comparison that was recorded already stays: the caller may not have had the answer.
+INSERT INTO parity_cycles (workspace_id, slot_start_at, cycle_id, compared_at, equal, missing_here,
+                           missing_there, older, different, incomparable, samples, why)
+VALUES (:workspace_id, :slot_start_at, :cycle_id, :compared_at, :equal, :missing_here,
+        :missing_there, :older, :different, :incomparable, :samples, :why)
+ON CONFLICT DO NOTHING;
+
 -- name: load_parity_counts
--- What the newest cycles of a workspace found, newest first.
-SELECT equal, missing_here, missing_there, older, different, incomparable, why
-FROM parity_cycles WHERE workspace_id = $1
-ORDER BY slot_start_at DESC, cycle_id DESC
+-- What the newest cycles found, newest first: one row a slot, from the slots that the newest $2
+-- cycles and two more would take. Older ones say nothing about the present, nor do those of before
+-- other providers were asked.
+SELECT DISTINCT ON (slot_start_at)
+       equal, missing_here, missing_there, older, different, incomparable, why
+FROM parity_cycles
+WHERE workspace_id = $1 AND slot_start_at >= (
+    SELECT greatest(w.asking_changed_at, clock_timestamp() - make_interval(
+               secs => ($2::integer + 2) * w.poll_interval_seconds))
+    FROM workspaces w WHERE w.workspace_id = $1)
+ORDER BY slot_start_at DESC, compared_at DESC
 LIMIT $2;
+
+-- name: list_parity
+-- Newest first, before a slot: one row a slot, of its newest cycle.
+SELECT DISTINCT ON (slot_start_at)
+       slot_start_at, cycle_id, compared_at, equal, missing_here, missing_there, older, different,
+       incomparable, samples, why
+FROM parity_cycles
+WHERE workspace_id = $1 AND ($2::timestamptz IS NULL OR slot_start_at < $2)
+ORDER BY slot_start_at DESC, compared_at DESC
+LIMIT $3;

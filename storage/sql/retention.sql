@@ -168,6 +168,16 @@ WITH dropped AS (
 )
 SELECT count(*) FROM dropped;
 
+-- name: drop_old_parity_cycles
+-- Kept as long as cycles.
+WITH dropped AS (
+    DELETE FROM parity_cycles WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM parity_cycles
+        WHERE slot_start_at < now() - make_interval(days => $1) LIMIT $2))
+    RETURNING 1
+)
+SELECT count(*) FROM dropped;
+
 -- name: drop_old_quarantine
 -- Kept as long as events.
 WITH dropped AS (

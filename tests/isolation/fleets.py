@@ -205,6 +205,7 @@ async def _fill(harness: Harness, workspace_id: str, soc_percent: float) -> None
     await harness.end_cycle(workspace_id, 5, "cycle-1")
     await harness.start_cycle(workspace_id, 4, "cycle-2")
     await _fill_the_past(harness, workspace_id, soc_percent)
+    await _fill_parity(harness, workspace_id, soc_percent)
 
 
 async def _fill_the_past(harness: Harness, workspace_id: str, soc_percent: float) -> None:
@@ -268,10 +269,25 @@ async def _fill_cutover(harness: Harness, workspace_id: str, number: int) -> Non
         ago(5),
     )
     await harness.execute(
-        "INSERT INTO legacy_syncs (workspace_id, synced_at, outcome) VALUES ($1, $2, 'unchanged')",
+        "INSERT INTO legacy_syncs (workspace_id, cutover_revision, synced_at, outcome)"
+        " VALUES ($1, 1, $2, 'unchanged')",
         workspace_id,
         ago(5),
     )
+
+
+async def _fill_parity(harness: Harness, workspace_id: str, soc_percent: float) -> None:
+    """Write two comparisons of newest cycles, which the gate reads."""
+    for minutes, cycle_id in ((10, "cycle-1"), (soc_percent / 4, f"cycle-{workspace_id}")):
+        await harness.execute(
+            "INSERT INTO parity_cycles (workspace_id, slot_start_at, cycle_id, compared_at, equal,"
+            " missing_here, missing_there, older, different, incomparable, samples, why)"
+            " VALUES ($1, $2, $3, $2, $4, 0, 0, 0, 0, 0, '[]', NULL)",
+            workspace_id,
+            datetime.now(UTC) - timedelta(minutes=minutes),
+            cycle_id,
+            int(soc_percent),
+        )
 
 
 async def _count_an_hour(harness: Harness, workspace_id: str) -> None:

@@ -22,6 +22,7 @@ import tests.isolation.cutover_scenarios
 import tests.isolation.history_scenarios
 import tests.isolation.indicator_scenarios
 import tests.isolation.ownership_scenarios
+import tests.isolation.parity_scenarios
 import tests.isolation.quarantine_scenarios
 import tests.isolation.scenarios  # noqa: F401 all fill SCENARIOS
 from storage import queries

@@ -95,12 +95,19 @@ async def test_only_old_partitions_cycles_and_rejections_are_dropped(
                 cast.noon - timedelta(days=days),
                 f"cycle-{days}",
             )
+            await connection.execute(
+                "INSERT INTO parity_cycles SELECT $1, $2, $3, $2, 1, 0, 0, 0, 0, 0, '[]', NULL",
+                WORKSPACE,
+                cast.noon - timedelta(days=days),
+                f"cycle-{days}",
+            )
 
     await database.run(age)
     dropped = await postgres_stores.upkeep.drop_expired(Retention())
     assert {table: rows for table, rows in dropped.items() if rows} == {
         "event_partitions": 1,
         "poll_cycles": 1,
+        "parity_cycles": 1,
         "rejections": 1,
         "cycle_spans": 1,
         "rejection_spans": 1,
@@ -119,6 +126,7 @@ async def test_only_old_partitions_cycles_and_rejections_are_dropped(
 
 RETENTION = {
     "drop_old_poll_cycles": "poll_cycles_slot_index",
+    "drop_old_parity_cycles": "parity_cycles_slot_index",
     "drop_old_rejections": "rejections_recorded_index",
     "drop_old_cycle_spans": "cycle_spans_last_index",
     "drop_old_rejection_spans": "rejection_spans_last_index",
