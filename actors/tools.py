@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from actors.connections import Connector
     from actors.ingest import IngestActor
+    from ports.legacy import LegacySystems
     from runtime.clock import SharedClock
 
 
@@ -27,5 +28,6 @@ class ActorTools:
     ingest: IngestActor  # takes what was collected
     clock: SharedClock  # database time
     random: Random  # jitter
+    legacy: LegacySystems  # the systems that workspaces are moved from
     rosters: RosterPolicy = DEFAULT_ROSTERS  # when providers are asked for every vehicle
     waits: ProviderWaits = field(default_factory=ProviderWaits)  # which providers wait to be called

@@ -25,9 +25,11 @@ if TYPE_CHECKING:
     from api.jwt_access import JwtAccess
     from api.key_uses import KeyUses
     from ports.changes import ChangeHistory
+    from ports.cutovers import Cutovers
     from ports.indicators import Indicators
     from ports.ingest import Ingest
     from ports.keys import Keys
+    from ports.legacy import LegacySystems
     from ports.notices import Nudges
     from ports.providers import Provider
     from ports.quarantine import Quarantine
@@ -59,6 +61,8 @@ class ApiServices:
     reads: Reads
     indicators: Indicators
     changes: ChangeHistory
+    cutovers: Cutovers
+    legacy: LegacySystems
     quarantine: Quarantine
     keys: Keys
     key_uses: KeyUses

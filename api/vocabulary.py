@@ -92,6 +92,9 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "key": "a key: made or revoked",
             "cycle": "a run that was asked for at once",
             "replay": "an update of quarantine that was replayed; `after` has its outcome",
+            "cutover": "flags, legacy system, gate or guardrails of a workspace; `after` has "
+            "`rollback` or `force` where there was one",
+            "sync": "devices, by a synchronisation with the legacy registry",
         },
         "CycleTrigger": {
             "schedule": "its regular start",

@@ -1,9 +1,7 @@
 """The domain's values as types: collected data, facts about connections, configuration, results.
 
-Those of the poll cycle are in domain/cycles.py.
-
-`Reading` and `CanonicalUpdate` are named tuples, as a frozen data class costs four times as much.
-Instants are aware, in UTC; durations are seconds.
+Those of the poll cycle are in domain/cycles.py. `Reading` and `CanonicalUpdate` are named tuples,
+as a frozen data class costs four times as much. Instants are aware, in UTC; durations are seconds.
 """
 
 from __future__ import annotations
@@ -322,8 +320,7 @@ class Workspace:
     `ordinal` is its place in the series of its interval. `scheduled_since` is when it took its
     place in the schedule (domain.schedule). An inactive workspace has neither.
     `start_offset_seconds` is its explicit offset, if it has one. `time_zone` is an IANA name, for
-    showing times: every instant is in UTC. `asking_changed_at` is when its cutover flags last
-    changed which providers we ask.
+    showing times: every instant is in UTC. `asking_changed_at`: flags changed who is asked.
     """
 
     workspace_id: str

@@ -13,6 +13,7 @@ from domain.coalesce import BufferStatistics
 from domain.refusals import RefusalStatistics
 from domain.resource import Resource
 from lastheard.process_statistics import ProcessStatistics
+from legacy.client import LegacyStatistics
 from providers.http import HttpPoolStatistics
 from runtime.assignment import RoundsStatistics
 from runtime.child_statistics import SupervisorStatistics
@@ -32,6 +33,7 @@ _PARTS: Final[tuple[type, ...]] = (
     HttpStatistics,
     IngestStatistics,
     JwtStatistics,
+    LegacyStatistics,
     MailboxStatistics,
     PoolsStatistics,
     RefusalStatistics,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     )
     from api.jwt_access import JwtStatistics
     from api.traffic import HttpStatistics
+    from legacy.client import LegacyStatistics
     from providers.http import HttpPoolStatistics
     from runtime.child_statistics import SupervisorStatistics
     from runtime.dialling import DiallerStatistics
@@ -31,6 +32,8 @@ class ProcessStatistics:
     database: PoolsStatistics
     outbound: DiallerStatistics
     provider_http: HttpPoolStatistics
+    legacy: LegacyStatistics
+    legacy_http: HttpPoolStatistics
     http: HttpStatistics  # the API's listener
     probes: HttpStatistics  # the probes' listener
     jwt: JwtStatistics | None  # None: no issuer is configured

@@ -32,6 +32,7 @@ from api.traffic import HttpTraffic
 from lastheard.credentials import CredentialReader
 from lastheard.http_limits import make_gate_limits, make_listeners, make_proxies
 from lastheard.jwt_issuer import make_jwt_issuer
+from lastheard.legacy_systems import make_legacy_access
 from lastheard.pause import remind_of_pause
 from lastheard.process_model import PROCESS_MODEL
 from lastheard.process_statistics import ProcessStatistics
@@ -47,6 +48,7 @@ from runtime.shutdown import ShutdownPlan
 from runtime.supervisor import EssentialChildFailed, Restart, Supervisor
 from storage.changes import PostgresChangeHistory
 from storage.cursor_key import load_cursor_key
+from storage.cutovers import PostgresCutovers
 from storage.cycles import PostgresCycleStore
 from storage.indicators import PostgresIndicators
 from storage.ingest import PostgresIngestStore
@@ -110,8 +112,13 @@ class Service:
         self._credentials = CredentialReader(settings.credentials_folder)
         self._connector = Connector(self._providers, self._credentials.resolve)
 
-        # Actors: one writer of telematics, the chores, and the shard with all that it owns.
+        # Legacy systems, which workspaces on their way to this service still have.
         self._clock = SharedClock(SystemClock())
+        self._legacy = make_legacy_access(
+            settings, self._dialler, self._credentials, self._clock, PostgresCutovers(collecting)
+        )
+
+        # Actors: one writer of telematics, the chores, and the shard with all that it owns.
         self._waits = ProviderWaits()
         self.current = CurrentSession()
         self.ingest = IngestActor(
@@ -153,7 +160,11 @@ class Service:
             PostgresNotices(collecting),
         )
         rosters = RosterPolicy(settings.roster_seconds, settings.roster_while_silent_seconds)
-        tools = ActorTools(self._connector, self.ingest, self._clock, random, rosters, self._waits)
+        tools = ActorTools(
+            *(self._connector, self.ingest, self._clock, random, self._legacy.systems),
+            rosters=rosters,
+            waits=self._waits,
+        )
         runner = WorkspaceRunner(
             PostgresCycleStore(collecting), tools, window_seconds=settings.stream_window_seconds
         )
@@ -183,6 +194,8 @@ class Service:
             reads=self._reads,
             indicators=PostgresIndicators(self.database.api, self._facts_days),
             changes=PostgresChangeHistory(self.database.api),
+            cutovers=PostgresCutovers(self.database.api),
+            legacy=self._legacy.systems,
             quarantine=PostgresQuarantine(self.database.api),
             keys=self.keys,
             key_uses=self._key_uses,
@@ -220,6 +233,7 @@ class Service:
             await self._upkeep_store.ensure_partitions(days_ahead=MIN_PARTITION_DAYS)
             services = self._api_services(await load_cursor_key(self.database.collecting))
             await stack.enter_async_context(self._http_pool)
+            await stack.enter_async_context(self._legacy.opened())
             if self._jwt_issuer is not None:
                 await stack.enter_async_context(self._jwt_issuer.pool)
             try:
@@ -355,6 +369,8 @@ class Service:
             database=self.database.statistics(),
             outbound=self._dialler.statistics(),
             provider_http=self._http_pool.statistics(),
+            legacy=self._legacy.client.statistics(),
+            legacy_http=self._legacy.pool.statistics(),
             http=self._traffic.statistics(),
             probes=self._probe_traffic.statistics(),
             jwt=None if self._jwt_issuer is None else self._jwt_issuer.access.statistics(),

@@ -38,6 +38,7 @@ from runtime.reply import Reply
 from storage.memory import MemoryStore
 from tests.actors.instants import INTERVAL, NOON, at
 from tests.actors.scripted import ScriptedProvider
+from tests.legacy.scripted import ScriptedLegacy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,6 +99,7 @@ class Shard:
     clock: SharedClock
     random: Random
     waits: ProviderWaits = field(default_factory=ProviderWaits)
+    legacy: ScriptedLegacy = field(default_factory=ScriptedLegacy)
 
     async def view(self, workspace_id: str = HARBOUR) -> FleetView:
         """A workspace as this shard's actors see it; the token is the epoch."""
@@ -125,7 +127,7 @@ class Shard:
 
     @property
     def tools(self) -> ActorTools:
-        parts = (self.connector, self.ingest, self.clock, self.random)
+        parts = (self.connector, self.ingest, self.clock, self.random, self.legacy)
         return ActorTools(*parts, waits=self.waits)
 
     def stream(self, view: FleetView, provider_id: str = LIVE, **rest: Any) -> StreamActor:

@@ -44,6 +44,7 @@ from runtime.outbound import Allowance
 from runtime.reply import Reply
 from tests.api.provider import MurmuredProvider, SpokenProvider
 from tests.api.standing_time import START
+from tests.legacy.scripted import ScriptedLegacy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -106,6 +107,7 @@ class Harness:
         self.current.replace(session)
         self.ingest = IngestActor(stores.ingest, self.current, random=random.Random(1))
         self.nudged = Nudged()
+        self.legacy = ScriptedLegacy()
         self.key_uses = KeyUses(stores.keys)
         self.ready = {"ingest": True, "lanes": True}
         self.tokens: dict[str, str] = {}
@@ -125,6 +127,8 @@ class Harness:
             "reads": self.stores.reads,
             "indicators": self.stores.indicators,
             "changes": self.stores.changes,
+            "cutovers": self.stores.cutovers,
+            "legacy": self.legacy,
             "quarantine": self.stores.quarantine,
             "keys": self.stores.keys,
             "key_uses": self.key_uses,

@@ -110,6 +110,8 @@ def _services() -> ApiServices:
         reads=nothing,
         indicators=nothing,
         changes=nothing,
+        cutovers=nothing,
+        legacy=nothing,
         quarantine=nothing,
         keys=nothing,
         key_uses=nothing,
