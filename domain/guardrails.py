@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from domain.cutover import Cutover
+    from domain.parity import ParityCounts
 
 PERCENTILE = 0.95
+LASTING_COMPARISONS = 3
 
 
 class GuardrailSettings(NamedTuple):
@@ -68,9 +70,10 @@ class Sight(NamedTuple):
     cutover: Cutover
     newest_first: Sequence[EndedCycle]
     ages: Sequence[DeviceAge]
-    mismatch_share: float | None  # None: incomparable
+    mismatch_share: float | None  # that lasts; None: incomparable
     legacy_answered_at: datetime | None
     rolled_back_at: datetime | None  # the newest automatic rollback
+    has_legacy: bool = True
 
 
 class Guardrail(StrEnum):
@@ -105,7 +108,7 @@ def judge(sight: Sight, limits: GuardrailSettings, now: datetime) -> Judgement:
         return Judgement((), acts=False)
     found = (
         _judge_cycles(sight.newest_first, limits),
-        _judge_freshness(sight.ages, limits),
+        None if _has_failed_once(sight.newest_first) else _judge_freshness(sight.ages, limits),
         _judge_parity(sight, limits),
     )
     crossings = tuple(one for one in found if one is not None)
@@ -113,6 +116,24 @@ def judge(sight: Sight, limits: GuardrailSettings, now: datetime) -> Judgement:
         return Judgement((), acts=False)
     why_not = _why_not(sight, limits, now)
     return Judgement(crossings, acts=why_not is None, why_not=why_not)
+
+
+def find_lasting_mismatch(
+    newest_first: Sequence[ParityCounts], min_comparable_share: float
+) -> float | None:
+    """Return the mismatch that the newest three comparisons have in common: the least of theirs.
+
+    One cycle that failed makes core older than the legacy system once; that is no reason to go
+    back. Comparisons in which too few devices were comparable are left out. None if there are
+    fewer than three.
+    """
+    shares = [
+        counts.mismatch_share
+        for counts in newest_first
+        if counts.mismatch_share is not None and counts.comparable_share >= min_comparable_share
+    ]
+    newest = shares[:LASTING_COMPARISONS]
+    return min(newest) if len(newest) == LASTING_COMPARISONS else None
 
 
 def percentile(values: Sequence[float], share: float) -> float | None:
@@ -132,6 +153,16 @@ def _judge_cycles(newest_first: Sequence[EndedCycle], limits: GuardrailSettings)
         return None
     detail = f"{completed:g} of the last {limits.cycles} cycles completed"
     return Crossing(Guardrail.CYCLES, completed, limits.min_completed_cycles, detail)
+
+
+def _has_failed_once(newest_first: Sequence[EndedCycle]) -> bool:
+    """Return whether the newest cycle failed and the one before, if there is one, did not.
+
+    Right after one failed cycle the values are older than they ought to be. The next cycle tells
+    whether that lasts.
+    """
+    parts = [part for end in newest_first if (part := end.completed) is not None][:2]
+    return parts[:1] != [] and parts[0] < 1 and parts[1:] in ([], [1.0])
 
 
 def _judge_freshness(ages: Sequence[DeviceAge], limits: GuardrailSettings) -> Crossing | None:
@@ -164,6 +195,8 @@ def _judge_parity(sight: Sight, limits: GuardrailSettings) -> Crossing | None:
 
 def _why_not(sight: Sight, limits: GuardrailSettings, now: datetime) -> str | None:
     """Return why a crossing must not act; None if it may."""
+    if not sight.has_legacy:
+        return "no legacy system is configured, so there is nothing to go back to"
     if not _is_within(sight.legacy_answered_at, limits.legacy_answered_within_seconds, now):
         return (
             "the legacy system did not answer within the last "

@@ -19,6 +19,7 @@ from storage.changes import PostgresChangeHistory
 from storage.cutovers import PostgresCutovers
 from storage.cycles import PostgresCycleStore
 from storage.gateway import Database, connect, open_bridge
+from storage.guardrails import PostgresGuardrailStore
 from storage.indicators import PostgresIndicators
 from storage.ingest import PostgresIngestStore
 from storage.keys import PostgresKeys
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     from ports.changes import ChangeHistory
     from ports.cycles import CycleStore
+    from ports.guardrails import GuardrailStore
     from ports.indicators import Indicators
     from ports.ingest import IngestStore
     from ports.keys import Keys
@@ -76,6 +78,7 @@ class Stores:
     cutovers: PostgresCutovers
     parity: ParityStore
     parity_reads: ParityReads
+    guardrails: GuardrailStore
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -149,6 +152,7 @@ def make_postgres_stores(database: Database) -> Stores:
         PostgresCutovers(database),
         PostgresParityStore(database),
         PostgresParityReads(database),
+        PostgresGuardrailStore(database),
     )
 
 

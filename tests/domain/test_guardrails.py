@@ -17,9 +17,11 @@ from domain.guardrails import (
     Guardrail,
     GuardrailSettings,
     Sight,
+    find_lasting_mismatch,
     judge,
     percentile,
 )
+from domain.parity import ParityCounts, ParityVerdict
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 LIMITS = GuardrailSettings()
@@ -85,6 +87,65 @@ def test_fewer_than_ten_of_twelve_cycles(newest_first: list[EndedCycle], rolls_b
 )
 def test_the_freshness_of_core(ages: list[DeviceAge], rolls_back: bool) -> None:
     assert crossed(CALM._replace(ages=ages)) == ([Guardrail.FRESHNESS] if rolls_back else [])
+
+
+@pytest.mark.parametrize(
+    ("newest_first", "rolls_back"),
+    [
+        ([BAD] + [GOOD] * 11, False),  # it tells after the next cycle
+        ([EndedCycle(CycleOutcome.PARTIAL, 0.5)] + [GOOD] * 11, False),
+        ([BAD, EndedCycle(CycleOutcome.SKIPPED)] + [GOOD] * 11, False),
+        ([BAD, BAD] + [GOOD] * 10, True),
+        ([GOOD, BAD] + [GOOD] * 10, True),
+        ([BAD], False),
+        ([], True),  # a fleet of streams
+    ],
+)
+def test_right_after_one_failed_cycle_freshness_is_not_judged(
+    newest_first: list[EndedCycle], rolls_back: bool
+) -> None:
+    old = CALM._replace(ages=[DeviceAge(1_080, 60, 720)] * 20, newest_first=newest_first)
+    assert crossed(old) == ([Guardrail.FRESHNESS] if rolls_back else [])
+
+
+@pytest.mark.parametrize(
+    ("shares", "lasting"),
+    [
+        ([0.1, 0.2, 0.3], 0.1),
+        ([0.1, 0.2, 0.3, 0.0], 0.1),  # those before are not looked at
+        ([1.0, 0.0, 0.0], 0.0),  # one comparison after a failed cycle
+        ([0.1, 0.2], None),
+        ([0.1, None, 0.2, 0.3], 0.1),  # the legacy system did not answer once
+        ([0.1, None, 0.2], None),
+        ([], None),
+    ],
+)
+def test_a_mismatch_counts_that_lasts(shares: list[float | None], lasting: float | None) -> None:
+    assert find_lasting_mismatch([counted(share) for share in shares], 0.9) == lasting
+
+
+def counted(share: float | None, incomparable: int = 0) -> ParityCounts:
+    """Return counts of 100 devices; none comparable for None."""
+    different = 0 if share is None else round(100 * share)
+    equal = 0 if share is None else 100 - different - incomparable
+    return ParityCounts(
+        100,
+        {ParityVerdict.EQUAL: equal, ParityVerdict.DIFFERENT: different}
+        | {ParityVerdict.INCOMPARABLE: 100 - equal - different},
+    )
+
+
+def test_a_comparison_of_few_devices_is_no_evidence() -> None:
+    few = counted(0.1, incomparable=11)
+    assert find_lasting_mismatch([few] * 3, 0.9) is None
+    assert find_lasting_mismatch([counted(0.1, incomparable=10)] * 3, 0.9) is not None
+
+
+def test_without_a_legacy_system_a_guardrail_only_alerts() -> None:
+    judgement = judge(CROSSED._replace(has_legacy=False, legacy_answered_at=None), LIMITS, NOW)
+    assert (len(judgement.crossings), judgement.acts) == (1, False)
+    assert judgement.why_not is not None
+    assert "no legacy system" in judgement.why_not
 
 
 @pytest.mark.parametrize(
