@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from actors.collect import Collection
+from actors.cycle_ends import EndedRun
 from actors.records import count_dropped, nest_dropped
 from actors.rosters import DEFAULT_ROSTERS, Rosters
-from domain.cycles import CycleEnd, CycleOutcome
+from domain.cycles import CycleEnd, CycleOutcome, CycleTrigger
 from domain.lifecycle import COLLECTED, CYCLE_TRIGGERED, triggered_fields
 from domain.model import (
     ConnectionFact,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from actors.collect import Collected
     from actors.fleet import FleetView
     from actors.tools import ActorTools
-    from domain.model import ProviderConnection
+    from domain.model import ProviderConnection, Receipt
     from ports.cycles import CycleStart
     from ports.providers import Poller
 
@@ -81,6 +82,7 @@ class Cycle:
         self._start = start
         self._trace_id = trace_id
         self._view = view
+        self._flags = view.workspace.cutover
         self._state = state
         self._tools = tools
         self._connector = tools.connector
@@ -324,7 +326,17 @@ class Cycle:
         Waits for room for as long as the database is away: without this row the cycle would look
         unfinished for ever. Slots that pass meanwhile are recorded as missed.
         """
-        await self._ingest.submit(self._end(outcome, summary))
+        end = self._end(outcome, summary)
+        end.resolve = self._tell_ended
+        await self._ingest.submit(end)
+
+    def _tell_ended(self, receipt: Receipt | None) -> None:
+        """Tell the cutover actor, once the outcome is committed. Runs on demand do not count."""
+        key = self._start.key
+        if receipt is not None and key.trigger is not CycleTrigger.MANUAL:
+            self._view.ends.note(
+                EndedRun(key.slot_start_at, self._start.cycle_id, self._trace_id, self._flags)
+            )
 
     def _abandon(self) -> None:
         """Submit the outcome "abandoned". Does not block.

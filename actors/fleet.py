@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from actors.cycle_ends import CycleEnds
 from actors.spelling import Spelling
 from domain.model import NO_OVERRIDE
 from domain.thresholds import resolve_thresholds
@@ -47,6 +48,7 @@ class FleetView:
         self.version = 1
         self._changed = Flag()
         self.frames = FramesTaken()
+        self.ends = CycleEnds()
         self.ownership = ownership  # the claim under which its cycle and its streams collect
         self._load(fleet)
 

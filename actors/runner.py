@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from actors.cutover_steps import make_cutover_actor
 from actors.fleet import FleetView
 from actors.statistics import RunnerStatistics, RunningWorkspaceStatistics
 from actors.stream import StreamActor
@@ -24,8 +25,10 @@ from runtime.supervisor import ChildState, Restart, Supervisor
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
+    from actors.cutover import CutoverActor
     from actors.tools import ActorTools
     from domain.model import ProviderConnection, SessionRef
+    from ports.cutovers import CutoverStores
     from ports.cycles import CycleStore
     from ports.sessions import Fleet
 
@@ -43,10 +46,13 @@ class _WorkspaceActors:
     stream made for a newer configuration during a hand-over would run on without an owner.
     """
 
-    def __init__(self, view: FleetView, workspace: WorkspaceActor) -> None:
+    def __init__(
+        self, view: FleetView, workspace: WorkspaceActor, cutover: CutoverActor | None
+    ) -> None:
         self.view = view
         self.changing = trio.Lock()
         self.workspace = workspace
+        self.cutover = cutover
         self.streams: dict[str, tuple[ProviderConnection, StreamActor]] = {}
 
 
@@ -59,9 +65,12 @@ class WorkspaceRunner:
         tools: ActorTools,
         *,
         window_seconds: float,
+        cutovers: CutoverStores | None = None,
     ) -> None:
+        """Without `cutovers`, nothing follows the cutovers of workspaces."""
         self._cycles = cycles
         self._tools = tools
+        self._cutovers = cutovers
         self._window_seconds = window_seconds
         self._supervisor = Supervisor("owned", random=tools.random)
         self._actors: dict[str, _WorkspaceActors] = {}
@@ -111,7 +120,10 @@ class WorkspaceRunner:
             Ownership(workspace_resource(workspace_id), session.shard_id, session.epoch, token),
         )
         workspace = WorkspaceActor(view, session, self._cycles, self._tools)
-        actors = self._actors[workspace_id] = _WorkspaceActors(view, workspace)
+        cutover = None
+        if self._cutovers is not None:
+            cutover = make_cutover_actor(view, session, self._tools, self._cutovers)
+        actors = self._actors[workspace_id] = _WorkspaceActors(view, workspace, cutover)
         if not self._paused:
             self._start_workspace(actors)
         async with actors.changing:
@@ -167,6 +179,10 @@ class WorkspaceRunner:
         self._supervisor.start(
             _workspace_child(actors), actors.workspace.run, restart=Restart.PERMANENT
         )
+        if actors.cutover is not None:
+            self._supervisor.start(
+                _cutover_child(actors), actors.cutover.run, restart=Restart.PERMANENT
+            )
 
     def _start_stream(self, actors: _WorkspaceActors, provider_id: str) -> None:
         _, actor = actors.streams[provider_id]
@@ -241,6 +257,8 @@ class WorkspaceRunner:
     async def _stop_actors(self, actors: _WorkspaceActors) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._stop_child, _workspace_child(actors))
+            if actors.cutover is not None:
+                nursery.start_soon(self._stop_child, _cutover_child(actors))
             for provider_id in actors.streams:
                 nursery.start_soon(self._stop_child, _stream_child(actors, provider_id))
 
@@ -335,6 +353,7 @@ def _describe(actors: _WorkspaceActors) -> RunningWorkspaceStatistics:
         next_start_at=workspace.next_start_at,
         config_version=workspace.config_version,
         token=actors.view.ownership.token,
+        cutover=None if actors.cutover is None else actors.cutover.statistics(),
         streams={
             provider_id: actor.statistics() for provider_id, (_, actor) in actors.streams.items()
         },
@@ -343,6 +362,10 @@ def _describe(actors: _WorkspaceActors) -> RunningWorkspaceStatistics:
 
 def _workspace_child(actors: _WorkspaceActors) -> str:
     return workspace_resource(actors.view.workspace_id)
+
+
+def _cutover_child(actors: _WorkspaceActors) -> str:
+    return f"cutover:{actors.view.workspace_id}"
 
 
 def _stream_child(actors: _WorkspaceActors, provider_id: str) -> str:

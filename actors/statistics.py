@@ -98,10 +98,20 @@ class WorkspaceStatistics:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CutoverStatistics:
+    """One cutover actor."""
+
+    cycles: int  # ended ones that were looked at
+    done: Mapping[str, int]  # by step: comparisons recorded, rollbacks and alerts
+    failing: tuple[str, ...]  # now; steps whose newest attempt failed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunningWorkspaceStatistics(WorkspaceStatistics):
     """One owned workspace with its streams."""
 
     token: int  # of the lease
+    cutover: CutoverStatistics | None
     streams: Mapping[str, StreamStatistics]  # by provider_id
 
 

@@ -308,6 +308,7 @@ _RUNTIME: Final[Mapping[str, Any]] = {
             "next_start_at": "2026-03-01T12:04:24Z",
             "config_version": 12,
             "token": 3,
+            "cutover": {"cycles": 12, "done": {"compare": 12, "guard": 0}, "failing": []},
             "streams": {},
         }
     },

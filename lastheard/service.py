@@ -36,6 +36,7 @@ from lastheard.legacy_systems import make_legacy_access
 from lastheard.pause import remind_of_pause
 from lastheard.process_model import PROCESS_MODEL
 from lastheard.process_statistics import ProcessStatistics
+from ports.cutovers import CutoverStores
 from ports.ownership import OwnershipStores
 from ports.upkeep import Retention
 from providers.http import HttpPool
@@ -50,12 +51,14 @@ from storage.changes import PostgresChangeHistory
 from storage.cursor_key import load_cursor_key
 from storage.cutovers import PostgresCutovers
 from storage.cycles import PostgresCycleStore
+from storage.guardrails import PostgresGuardrailStore
 from storage.indicators import PostgresIndicators
 from storage.ingest import PostgresIngestStore
 from storage.keys import PostgresKeys
 from storage.leases import PostgresLeaseStore
 from storage.migrations import check_schema
 from storage.notices import PostgresNotices
+from storage.parity import PostgresParityStore
 from storage.pools import Pools
 from storage.quarantine import PostgresQuarantine
 from storage.reads import PostgresReads
@@ -166,7 +169,14 @@ class Service:
             waits=self._waits,
         )
         runner = WorkspaceRunner(
-            PostgresCycleStore(collecting), tools, window_seconds=settings.stream_window_seconds
+            PostgresCycleStore(collecting),
+            tools,
+            window_seconds=settings.stream_window_seconds,
+            cutovers=CutoverStores(
+                PostgresCutovers(collecting),
+                PostgresParityStore(collecting),
+                PostgresGuardrailStore(collecting),
+            ),
         )
         return ShardActor(
             keeper,

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from domain.model import SessionRef, Workspace
     from domain.parity_gate import GateView, WorstDevice
     from domain.registry import Archived, Moved, NotFound, Stored
+    from ports.guardrails import GuardrailStore
     from ports.legacy import LegacyConfiguration
+    from ports.parity import ParityStore
 
 
 class CutoverDraft(NamedTuple):
@@ -135,3 +137,11 @@ class CutoverWatch(Protocol):
 
     async def load_cutover(self, session: SessionRef, workspace_id: str) -> StoredCutover | None:
         """Return the cutover as it is now; None if the session is no longer live."""
+
+
+class CutoverStores(NamedTuple):
+    """The stores with which a shard follows the cutovers of the workspaces that it owns."""
+
+    watch: CutoverWatch
+    parity: ParityStore
+    guardrails: GuardrailStore

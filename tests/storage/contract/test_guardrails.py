@@ -204,7 +204,7 @@ async def run(world: PostgresWorld, number: int, outcome: CycleOutcome, **result
     await world.end(started, outcome, connections=results)
 
 
-async def test_slots_are_told_newest_first_with_the_share_that_answered(
+async def test_slots_are_told_newest_first_with_who_answered(
     world: PostgresWorld,
 ) -> None:
     await run(world, 0, CycleOutcome.COMPLETED, steady="ok")
@@ -222,7 +222,7 @@ async def test_slots_are_told_newest_first_with_the_share_that_answered(
     assert await world.stores.guardrails.load_cycle_ends(ISLAND, 12) == []
 
 
-async def test_what_is_no_end_of_a_slot_with_something_to_do_is_left_out(
+async def test_what_is_no_end_of_a_busy_slot_is_left_out(
     world: PostgresWorld,
 ) -> None:
     await run(world, 0, CycleOutcome.SKIPPED)
