@@ -14,6 +14,7 @@ from api.auth import install_authorization
 from api.catalogue import declare_catalogues
 from api.changes import declare_audit
 from api.compression import install_compression
+from api.cutover import declare_cutover
 from api.cycles import declare_cycles
 from api.device_import import IMPORT_PATH_ENDS_WITH, MAX_IMPORT_BYTES, declare_device_import
 from api.device_list import declare_device_list
@@ -68,6 +69,7 @@ _RESOURCES: tuple[Callable[[Operations, ApiServices], None], ...] = (
     declare_policy,
     declare_policy_preview,
     declare_policy_history,
+    declare_cutover,
     declare_providers,
     declare_provider_trial,
     declare_devices,

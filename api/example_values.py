@@ -10,6 +10,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
+from api.example_cutover import CUTOVER_PROBLEMS, CUTOVERS
 from api.example_cycles import CYCLES, EVENT
 from api.example_indicators import INDICATORS
 from api.example_policies import COUNTS, POLICIES
@@ -33,6 +34,7 @@ MODELS: Final[Mapping[str, Any]] = MappingProxyType(
         "DevicePatch": {"vehicle_name": "Bus 7 (spare)"},
         "ProviderPatch": {"active": False},
         "WorkspacePatch": {"name": "North depot"},
+        "CutoverPatch": {"poll_owner": "both_shadow"},
         "PolicyPatch": {"stale_after_seconds": 1200.0},
         "CycleRequest": EVENT,
         "SwapBody": {"external_id": "WDB9634031L654321", "effective_at": "2026-03-01T06:30:00Z"},
@@ -343,6 +345,7 @@ MEMBERS: Final[Mapping[str, Any]] = MappingProxyType(
         **_AUDIT,
         **_VERDICT,
         **POLICIES,
+        **CUTOVERS,
         **_DATA,
         **CYCLES,
         **_CATALOGUES,
@@ -368,6 +371,7 @@ PROBLEMS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
             "detail": "1 field is invalid: /name.",
             "errors": [{"detail": "Field required", "pointer": "/name"}],
         },
+        **CUTOVER_PROBLEMS,
         "rate-limited": {"retry_after": 1},
         "deadline-passed": {"retry_after": 1},
     }

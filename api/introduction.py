@@ -40,8 +40,9 @@ workspaces and connections are not used again; a `PUT` activates a retired devic
 ## Changes
 
 A write may carry the `ETag` of the last read in `If-Match`: if somebody changed the resource
-meanwhile, it is 412, and nothing is stored. A policy is changed with it only (428). A `PATCH` is a
-JSON merge patch (RFC 7396). A `PUT` replaces the resource; each body says what it leaves as it is.
+meanwhile, it is 412, and nothing is stored. A policy and a cutover are changed with it only (428);
+a rollback needs none. A `PATCH` is a JSON merge patch (RFC 7396). A `PUT` replaces the resource;
+each body says what it leaves as it is.
 A body has at most 1 MiB, an import 4 MiB (413).
 
 ## Times and names
@@ -108,6 +109,7 @@ readings that were dropped: `errors` name them. The names, units and ranges of s
 _TAGS = {
     "workspaces": "Customers' fleets.",
     "policy": "The thresholds and the poll interval of a workspace.",
+    "cutover": "How a workspace moves here from a legacy system, and back.",
     "providers": "How a workspace reaches its providers.",
     "devices": "The telematics units and the vehicles that they sit in.",
     "health": "The state of each device, its reason, and whose fault it is.",

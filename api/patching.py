@@ -7,7 +7,7 @@ default; a member that a PUT leaves as it is has none, and refuses null.
 from __future__ import annotations
 
 from copy import copy
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, get_args
 
 import orjson
 from pydantic import ConfigDict, create_model
@@ -91,26 +91,35 @@ def _with_unknown_nulls(merged: Any, patch: Any, model: type[BaseModel]) -> Any:
         field = model.model_fields.get(name)
         if field is None and value is None:
             whole[name] = None
-        elif field is not None and value is not None and _is_model(field.annotation):
-            whole[name] = _with_unknown_nulls(whole[name], value, field.annotation)
+        elif field is not None and value is not None and (inner := _model_in(field.annotation)):
+            whole[name] = _with_unknown_nulls(whole[name], value, inner)
     return whole
 
 
-def _is_model(shape: Any) -> TypeGuard[type[BaseModel]]:
-    return isinstance(shape, type) and issubclass(shape, RequestModel)
+def _model_in(shape: Any) -> type[RequestModel] | None:
+    """Return the model of a member that is one, or one or null; None for any other member."""
+    kinds = get_args(shape) or (shape,)
+    models = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, RequestModel)]
+    return models[0] if len(models) == 1 else None
 
 
-def patch_of(body: type[RequestModel], *, kept: frozenset[str] = frozenset()) -> type[RequestModel]:
+def patch_of(
+    body: type[RequestModel],
+    *,
+    kept: frozenset[str] = frozenset(),
+    inner: Mapping[str, type[RequestModel]] | None = None,
+) -> type[RequestModel]:
     """Return the model that describes a merge patch of the body; requests are not judged by it.
 
     Every member may be left out. Null is for those that have a default, but not for `kept` ones.
+    `inner` has the patches of members whose own members may not all be left out.
     """
     fields: dict[str, Any] = {}
     for name, field in body.model_fields.items():
         shown = copy(field)
         shown.default, shown.default_factory = None, None
         takes_null = not field.is_required() and name not in kept
-        shape: Any = field.annotation
+        shape: Any = (inner or {}).get(name, field.annotation)
         fields[name] = (shape | None if takes_null else shape, shown)
     return create_model(
         body.__name__.replace("Body", "Patch"),

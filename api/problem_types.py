@@ -43,6 +43,14 @@ METHOD_NOT_ALLOWED = ProblemType(
 )
 REQUEST_TIMEOUT = ProblemType("request-timeout", 408, "The request took too long to arrive")
 CONFLICT = ProblemType("conflict", 409, "The request disagrees with the stored state")
+READ_WITHOUT_POLL = ProblemType(
+    "read-without-poll", 409, "Core's values would be read while only the legacy system collects"
+)
+LEGACY_MISSING = ProblemType("legacy-missing", 409, "The flags ask a legacy system; there is none")
+PARITY_GATE = ProblemType("parity-gate", 409, "Core and legacy system do not agree well enough yet")
+REGISTRY_IS_LEGACY = ProblemType(
+    "registry-is-legacy", 409, "The devices are those of the legacy system"
+)
 PRECONDITION_FAILED = ProblemType(
     "precondition-failed", 412, "The resource is not as If-Match or If-None-Match requires"
 )

@@ -32,7 +32,7 @@ _NO_ADDRESS = (
     "a name in its xn-- form, a path percent-encoded."
 )
 _PORT = r"([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
-_BASE_URL = rf"^https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:{_PORT})?(/[!-\"$->@-~]*)?$"
+BASE_URL = rf"^https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:{_PORT})?(/[!-\"$->@-~]*)?$"
 _NO_BASE_URL = "^$|"
 _FILE = r"file:[^\x00-\x1f\x7f-\x9f\s][^\x00-\x1f\x7f-\x9f]*"
 _REFERENCE = re.compile(rf"(env:[A-Za-z_][A-Za-z0-9_]*|{_FILE})")
@@ -73,7 +73,7 @@ class ProviderBody(RequestModel):
         max_length=2000,
         description="http(s) address without user, password or query; required for poll and "
         "stream, refused for push. The provider type says which",
-        json_schema_extra={"pattern": _NO_BASE_URL + _BASE_URL},
+        json_schema_extra={"pattern": _NO_BASE_URL + BASE_URL},
     )
     credential: CredentialReference | None = Field(
         None,
@@ -137,8 +137,12 @@ def refuse_faults(
 
 def _faults_of_way(body: ProviderBody, outbound: Allowance) -> Iterator[FaultyPart]:
     """Yield the faults of the address, and of a push connection that has one or a credential."""
+    if body.transport != "push" and body.base_url:
+        yield from faults_of_address(body.base_url, outbound)
+        return
     if body.transport != "push":
-        yield from _faults_of_base_url(body.base_url, outbound)
+        detail = "A poll or stream connection has an address: give one like https://host/path."
+        yield FaultyPart(pointer="/base_url", detail=detail)
         return
     for name in ("base_url", "credential"):
         if getattr(body, name):
@@ -146,7 +150,9 @@ def _faults_of_way(body: ProviderBody, outbound: Allowance) -> Iterator[FaultyPa
             yield FaultyPart(pointer=f"/{name}", detail=detail)
 
 
-def _faults_of_base_url(text: str, outbound: Allowance) -> Iterator[FaultyPart]:
+def faults_of_address(
+    text: str, outbound: Allowance, pointer: str = "/base_url"
+) -> Iterator[FaultyPart]:
     """Yield the faults of a base URL. A host given as an address is judged too.
 
     A host's name is judged when it is dialled, since its addresses may change.
@@ -157,19 +163,16 @@ def _faults_of_base_url(text: str, outbound: Allowance) -> Iterator[FaultyPart]:
         parts = None
     if parts is not None and (parts.username is not None or parts.query or parts.fragment):
         detail = "It must have no user, password, query or fragment. Use `credential` for a secret."
-        yield FaultyPart(pointer="/base_url", detail=detail)
-    elif not text:
-        detail = "A poll or stream connection has an address: give one like https://host/path."
-        yield FaultyPart(pointer="/base_url", detail=detail)
-    elif re.fullmatch(_BASE_URL, text) is None:
-        yield FaultyPart(pointer="/base_url", detail=_NO_ADDRESS)
+        yield FaultyPart(pointer=pointer, detail=detail)
+    elif re.fullmatch(BASE_URL, text) is None:
+        yield FaultyPart(pointer=pointer, detail=_NO_ADDRESS)
     elif parts is None:
-        yield FaultyPart(pointer="/base_url", detail="There is no IPv6 address in the brackets.")
+        yield FaultyPart(pointer=pointer, detail="There is no IPv6 address in the brackets.")
     else:
         try:
             outbound.judge_literal(parts.hostname or "")
         except OutboundRefused as refusal:
-            yield FaultyPart(pointer="/base_url", detail=f"{refusal}.")
+            yield FaultyPart(pointer=pointer, detail=f"{refusal}.")
 
 
 def _faults_of_settings(value: object, pointer: str = "/settings") -> Iterator[FaultyPart]:

@@ -8,7 +8,7 @@ through `Credentials`.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from api.auth import current_access
 from api.problem_types import CREDENTIAL_NOT_ALLOWED, INVALID_BODY
@@ -29,6 +29,19 @@ class ConfigurationWarning(AnswerModel):
     detail: str
 
 
+class CredentialChange(NamedTuple):
+    """What a request makes of a credential.
+
+    `moved` are the pointers of changed members that send the secret to another place. `is_named`:
+    the request has the member `credential`, null or not.
+    """
+
+    wanted: str | None
+    present: str | None
+    moved: list[str]
+    is_named: bool
+
+
 def refuse_credential(
     wanted: ProviderConnection,
     present: ProviderConnection | None,
@@ -44,14 +57,30 @@ def refuse_credential(
     except for a credential of its workspace, and for the present credential of a connection that
     stays.
     """
-    moved = [] if present is None else list_moves(present, wanted, provider)
-    if present is not None and present.credential is not None and moved and not is_named:
-        raise Problem(INVALID_BODY, errors=[_unnamed(moved)])
-    if wanted.credential is None or current_access().workspaces is None:
+    change = CredentialChange(
+        wanted.credential,
+        None if present is None else present.credential,
+        [] if present is None else list_moves(present, wanted, provider),
+        is_named=is_named,
+    )
+    judge_credential(change, wanted.workspace_id, credentials)
+
+
+def judge_credential(
+    change: CredentialChange, workspace_id: str, credentials: Credentials, within: str = ""
+) -> None:
+    """Raise Problem unless the request may configure this credential, as in `refuse_credential`.
+
+    `within` is the pointer to the thing that has the credential.
+    """
+    wanted, present, moved, is_named = change
+    if present is not None and moved and not is_named:
+        raise Problem(INVALID_BODY, errors=[_unnamed(moved, within)])
+    if wanted is None or current_access().workspaces is None:
         return
-    stays = present is not None and present.credential == wanted.credential and not moved
-    if not stays and not credentials.is_of_workspace(wanted.credential, wanted.workspace_id):
-        raise Problem(CREDENTIAL_NOT_ALLOWED, errors=[_not_allowed(wanted.workspace_id)])
+    stays = present == wanted and not moved
+    if not stays and not credentials.is_of_workspace(wanted, workspace_id):
+        raise Problem(CREDENTIAL_NOT_ALLOWED, errors=[_not_allowed(workspace_id, within)])
 
 
 def list_moves(
@@ -69,7 +98,7 @@ def list_moves(
 
 
 async def check_credential(
-    credential: str | None, credentials: Credentials
+    credential: str | None, credentials: Credentials, pointer: str = POINTER
 ) -> list[ConfigurationWarning]:
     """Return a warning when the secret cannot be read now. Waits a second at most.
 
@@ -81,7 +110,7 @@ async def check_credential(
         fault = await credentials.explain_unavailable(credential)
     except SecretForbidden as refusal:
         raise Problem(
-            INVALID_BODY, errors=[FaultyPart(pointer=POINTER, detail=f"{refusal}.")]
+            INVALID_BODY, errors=[FaultyPart(pointer=pointer, detail=f"{refusal}.")]
         ) from None
     if fault is None:
         return []
@@ -89,7 +118,7 @@ async def check_credential(
         f"{fault}. The reference was accepted. The secret is read at each use: the connection "
         "works as soon as that succeeds."
     )
-    return [ConfigurationWarning(pointer=POINTER, detail=detail)]
+    return [ConfigurationWarning(pointer=pointer, detail=detail)]
 
 
 def _destination(settings: Mapping[str, Any], provider: Provider) -> Mapping[str, Any]:
@@ -97,18 +126,19 @@ def _destination(settings: Mapping[str, Any], provider: Provider) -> Mapping[str
     return {name: value for name, value in settings.items() if chosen is None or name in chosen}
 
 
-def _unnamed(moved: list[str]) -> FaultyPart:
+def _unnamed(moved: list[str], within: str) -> FaultyPart:
     detail = (
         f"The connection moves ({', '.join(moved)}), so its credential would be sent elsewhere. "
         "Name the credential again in this request, or give null for a connection without one."
     )
-    return FaultyPart(pointer=POINTER, detail=detail)
+    return FaultyPart(pointer=within + POINTER, detail=detail)
 
 
-def _not_allowed(workspace_id: str) -> FaultyPart:
+def _not_allowed(workspace_id: str, within: str) -> FaultyPart:
     detail = (
         f"This key is limited to workspaces. It may name file:{workspace_id}/NAME. It may also "
-        "name the present credential of a connection that keeps its provider_type, transport, "
-        "base_url and destination settings. Use a key without this limit for another credential."
+        "name the present credential of a connection that does not move: that keeps its type, "
+        "transport, address, and the settings or paths that choose where the secret is sent. Use a "
+        "key without this limit for another credential."
     )
-    return FaultyPart(pointer=POINTER, detail=detail)
+    return FaultyPart(pointer=within + POINTER, detail=detail)

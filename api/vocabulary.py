@@ -96,6 +96,26 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "`rollback` or `force` where there was one",
             "sync": "devices, by a synchronisation with the legacy registry",
         },
+        "RegistrySource": {
+            "legacy_sync": "the legacy system: its devices are synchronised each cycle, and "
+            "changes of devices are refused here",
+            "core": "this service",
+        },
+        "PollOwner": {
+            "legacy": "the legacy system alone: cycles are skipped, streams closed, and what "
+            "clients send is accepted",
+            "both_shadow": "both, so that their values can be compared",
+            "core": "this service alone",
+        },
+        "ReadOwner": {
+            "legacy": "the legacy system: reads show its values in this contract",
+            "core": "this service",
+        },
+        "ProviderMode": {
+            "legacy_provider": "the real connections",
+            "depot_sim": "the connections that are marked `simulated`",
+            "mixed": "both",
+        },
         "CycleTrigger": {
             "schedule": "its regular start",
             "late": "it makes up for a start that was missed",

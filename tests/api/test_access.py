@@ -54,6 +54,7 @@ PROVIDER = {
     "base_url": "https://provider.example",
     "credential": None,
 }
+ROLLBACK = {"reason": "tried out"}  # to no legacy system
 ENVELOPE = {
     "workspaceId": "{w}",
     "providerType": "spoken",
@@ -71,6 +72,10 @@ CASES = (
     Case("patch_policy", "PATCH", "/workspaces/{w}/policy", "control", {"grace_seconds": 60}),
     Case("preview_policy", "POST", "/workspaces/{w}/policy/preview", "control", {}),
     Case("list_policies", "GET", "/workspaces/{w}/policy/history", "control"),
+    Case("get_cutover", "GET", "/workspaces/{w}/cutover", "read"),
+    Case("put_cutover", "PUT", "/workspaces/{w}/cutover", "admin", {}),
+    Case("patch_cutover", "PATCH", "/workspaces/{w}/cutover", "admin", {}),
+    Case("roll_back_cutover", "POST", "/workspaces/{w}/cutover/rollback", "admin", ROLLBACK, 409),
     Case("list_providers", "GET", "/workspaces/{w}/providers", "read"),
     Case("get_provider", "GET", "/workspaces/{w}/providers/live", "read"),
     Case("put_provider", "PUT", "/workspaces/{w}/providers/live", "control", PROVIDER),

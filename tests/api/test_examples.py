@@ -126,6 +126,9 @@ ANY_MEMBERS = {
     "AuditAnswer.after",
     "AuditAnswer.before",
     "CheckedConnection.settings",
+    "LegacyAnswer.shape",  # docs/cutover.md
+    "LegacyBody.shape",
+    "LegacyPatch.shape",
     "ProviderAnswer.settings",
     "ProviderBody.settings",
     "ProviderEnvelope.rawMessage",

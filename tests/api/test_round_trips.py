@@ -38,6 +38,7 @@ MOST = {
     "/indicators": 12,
     "/quarantine": 2,
     "/policy/history": 2,
+    "/cutover": 4,
 }
 
 
@@ -50,7 +51,9 @@ class Counted:
         self._proxy = proxy
         stores = {
             name: getattr(self.stores, name)
-            for name in ("registry", "reads", "indicators", "changes", "keys", "quarantine")
+            for name in (
+                *("registry", "reads", "indicators", "changes", "keys", "quarantine", "cutovers"),
+            )
         }
         services = harness.make_services(**stores)
         self._client: TestClientProtocol = create_app(services).test_client()

@@ -59,6 +59,9 @@ BODIES: Final[Mapping[str, Any]] = {
     "put_policy": {"grace_seconds": 60},
     "patch_policy": {"grace_seconds": 60},
     "preview_policy": {"grace_seconds": 60},
+    "put_cutover": {"provider_mode": "mixed"},
+    "patch_cutover": {"provider_mode": "mixed"},
+    "roll_back_cutover": {"reason": "tried out"},
     "patch_provider": {"credential": "env:LASTHEARD_SECRET_NEW"},
     "patch_device": {"vehicle_name": "changed"},
     "put_provider": {

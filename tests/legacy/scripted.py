@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
@@ -11,16 +11,19 @@ from legacy.shape import ShapeInvalid, parse_shape
 from ports.legacy import LegacyConfiguration, LegacyRegistry, LegacyValues
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from domain.parity import DeviceView
     from ports.legacy import LegacyUnfit, LegacyUnreachable, ShapeFault
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 # The least that a workspace needs in order to have a legacy system.
-SHAPE = {
+SHAPE: Final[Mapping[str, Any]] = {
     "values": {
         "path": "/state",
         "items": "items",
         "device_id": "id",
+        "received_at": "heard",
         "signals": {"soc_percent": {"value": "soc", "observed_at": "at"}},
     }
 }

@@ -36,6 +36,11 @@ _CONNECTION = (
     ".+ is never dialled: .+",
     ".+ is a private or loopback address: .+",
 )
+_CUTOVER = (
+    *_CONNECTION,
+    "min_completed_cycles must not be more than cycles",
+    "Give an address like .+",  # a patch may leave it out where there is none
+)
 _ZONE = ("there is no time zone .+",)
 _BEYOND_A_SCHEMA = {
     "put_workspace": _LIMITS + _ZONE,
@@ -53,6 +58,8 @@ _BEYOND_A_SCHEMA = {
     ),
     "put_provider": _CONNECTION,
     "patch_provider": _CONNECTION,
+    "put_cutover": _CUTOVER,
+    "patch_cutover": _CUTOVER,
     "create_key": (
         "a name has 1 to 100 characters, all of them printable",
         "this looks like the id of a key",
@@ -77,7 +84,7 @@ def refusal_is_beyond_a_schema(_ctx: CheckContext, response: Response, case: Cas
     is_csv = case.media_type == "text/csv"
     for fault in response.json()["errors"]:
         if is_csv or _is_of_settings(operation_id, fault["pointer"]):
-            continue  # contents of a CSV; settings, which each provider type defines
+            continue  # contents of a CSV; settings, which each provider type defines; shapes
         if not any(
             re.match(rule, fault["detail"]) for rule in _BEYOND_A_SCHEMA.get(operation_id, ())
         ):
@@ -89,4 +96,6 @@ def refusal_is_beyond_a_schema(_ctx: CheckContext, response: Response, case: Cas
 def _is_of_settings(operation_id: str, pointer: str) -> bool:
     if operation_id in {"put_provider", "patch_provider"}:
         return pointer.startswith("/settings")
+    if operation_id in {"put_cutover", "patch_cutover"}:
+        return pointer.startswith("/legacy/shape")
     return operation_id == "check_fleet" and "/settings" in pointer
