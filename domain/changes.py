@@ -28,8 +28,9 @@ T = TypeVar("T")
 class ChangeKind(StrEnum):
     """The kind of thing that was changed.
 
-    `import` stands for all devices of one import, `cycle` for a run that was asked for at once, and
-    `replay` for an update that was replayed from quarantine.
+    `import` stands for all devices of one import, `sync` for those that one synchronisation
+    changed, `cycle` for a run that was asked for at once, and `replay` for an update that was
+    replayed from quarantine.
     """
 
     WORKSPACE = "workspace"
@@ -126,6 +127,17 @@ def import_change(
     created = sum(1 for change in changes if change.before is None)
     counts = {"created": created, "updated": len(changes) - created}
     return ConfiguredChange(ChangeKind.IMPORT, workspace_id, None, {"sha256": digest, **counts})
+
+
+def sync_change(
+    workspace_id: str, counts: Mapping[str, int], force: Document | None
+) -> ConfiguredChange:
+    """Return the entry that stands for a synchronisation: what became of how many devices.
+
+    `force` says why a person believed an answer that left out too many.
+    """
+    forced = {} if force is None else {"force": force}
+    return ConfiguredChange(ChangeKind.SYNC, workspace_id, None, {**counts, **forced})
 
 
 def key_change(key_id: str, before: Document | None, after: Document) -> ConfiguredChange:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 MIN_LEFT_OUT: Final = 2
 PERCENT_LEFT_OUT: Final = 10
 RETURNS_WITHIN: Final = timedelta(days=1)
+CLOCK_TOLERANCE: Final = timedelta(minutes=1)
 
 
 class SyncOutcome(StrEnum):
@@ -138,6 +139,16 @@ def recall(memory: SyncMemory | None, revision: int) -> SyncMemory:
     if memory is None or memory.revision != revision:
         return SyncMemory(revision)
     return memory
+
+
+def is_outdated(answered_at: datetime, applied_at: datetime | None, now: datetime) -> bool:
+    """Return whether an answer as new as this one was applied already.
+
+    Two syncs at once may have shared one answer, and one answer must not count as two in a row. An
+    `applied_at` from the future was noted before the database's clock was set back. It would hold
+    up every answer until then, so it does not count.
+    """
+    return applied_at is not None and answered_at <= applied_at <= now + CLOCK_TOLERANCE
 
 
 def leaves_out_too_many(left_out: int, active: int) -> bool:

@@ -24,6 +24,7 @@ from storage.indicators import PostgresIndicators
 from storage.ingest import PostgresIngestStore
 from storage.keys import PostgresKeys
 from storage.leases import PostgresLeaseStore
+from storage.legacy_syncs import PostgresLegacySyncs
 from storage.migrations import migrate_blocking
 from storage.notices import PostgresNotices
 from storage.parity import PostgresParityReads, PostgresParityStore
@@ -76,6 +77,7 @@ class Stores:
     indicators: Indicators
     rollups: RollupStore
     cutovers: PostgresCutovers
+    legacy_syncs: PostgresLegacySyncs
     parity: ParityStore
     parity_reads: ParityReads
     guardrails: GuardrailStore
@@ -150,6 +152,7 @@ def make_postgres_stores(database: Database) -> Stores:
         PostgresIndicators(database),
         PostgresRollupStore(database),
         PostgresCutovers(database),
+        PostgresLegacySyncs(database),
         PostgresParityStore(database),
         PostgresParityReads(database),
         PostgresGuardrailStore(database),

@@ -68,27 +68,41 @@ async def put_devices(
     by: Author,
 ) -> list[Answer]:
     """Store all drafts, or none if one is refused."""
-    known = await _load_registered(connection, workspace_id, drafts)
-    answers = judge_drafts(drafts, known, await _now(connection), may_swap=may_swap)
+    known = await load_registered(connection, workspace_id, drafts)
+    answers = judge_drafts(drafts, known, await read_clock(connection), may_swap=may_swap)
     if not all(isinstance(answer, Stored) for answer in answers):
         return answers
-    ids = [draft.device_id for draft in drafts if draft.device_id in known.devices]
-    await connection.execute(sql("lock_device_states"), workspace_id, ids)
-    # Read after the locks, so that whatever was committed before belongs to what ends now.
-    changes = plan_changes(workspace_id, drafts, known, await _now(connection))
+    changes = await write_drafts(connection, workspace_id, drafts, known)
     if changes:
-        await _give_up_units(connection, workspace_id, drafts, known)
-        await _write_changes(connection, workspace_id, changes)
-        entries = [
-            device_change(known.devices.get(change.device.device_id), change.device)
-            for change in changes
-        ]
+        entries = describe_changes(changes, known)
         await _record(connection, workspace_id, by, entries, digest)
         await connection.execute(sql("bump_config"), workspace_id)
     changed = {change.device.device_id for change in changes}
     return [
         _count_change(answer, known.devices.get(draft.device_id), draft.device_id in changed)
         for draft, answer in zip(drafts, answers, strict=True)
+    ]
+
+
+async def write_drafts(
+    connection: Connection, workspace_id: str, drafts: Sequence[DeviceDraft], known: Registered
+) -> list[DeviceChange]:
+    """Write what the drafts change, but not into the history. None of them may be refused."""
+    ids = [draft.device_id for draft in drafts if draft.device_id in known.devices]
+    await connection.execute(sql("lock_device_states"), workspace_id, ids)
+    # Read after the locks, so that whatever was committed before belongs to what ends now.
+    changes = plan_changes(workspace_id, drafts, known, await read_clock(connection))
+    if changes:
+        await _give_up_units(connection, workspace_id, drafts, known)
+        await _write_changes(connection, workspace_id, changes)
+    return changes
+
+
+def describe_changes(changes: Sequence[DeviceChange], known: Registered) -> list[ConfiguredChange]:
+    """Return the entries of the history. `known` is as it was before the changes."""
+    return [
+        device_change(known.devices.get(change.device.device_id), change.device)
+        for change in changes
     ]
 
 
@@ -201,14 +215,15 @@ async def rekey_devices(
     return None
 
 
-async def _now(connection: Connection) -> datetime:
+async def read_clock(connection: Connection) -> datetime:
     now: datetime = await connection.fetchval(sql("read_clock"))
     return now
 
 
-async def _load_registered(
+async def load_registered(
     connection: Connection, workspace_id: str, drafts: Sequence[DeviceDraft]
 ) -> Registered:
+    """Return what is stored that the drafts may contradict."""
     rows = await connection.fetch(sql("list_providers"), workspace_id, None, None, False)
     providers = {row["provider_id"]: row["ids_are_vins"] for row in rows}
     ids = [draft.device_id for draft in drafts]
@@ -260,9 +275,24 @@ async def _write_changes(
         ends = [change.ends_at for change in ended]
         await connection.execute(sql("end_assignments"), workspace_id, ids, ends)
     await _begin_assignments(connection, workspace_id, changes)
-    corrected = [change.device.device_id for change in changes if change.begun is None]
+    corrected = [change.device for change in changes if change.begun is None]
     if corrected:
-        await connection.execute(sql("correct_assignments"), workspace_id, corrected)
+        await correct_assignments(connection, workspace_id, corrected)
+
+
+async def correct_assignments(
+    connection: Connection, workspace_id: str, devices: Sequence[Device], *, resume: bool = False
+) -> None:
+    """Write spelling and name into the present assignments. `resume`: these go on from now."""
+    call = bound(
+        "resume_assignments" if resume else "correct_assignments",
+        workspace_id=workspace_id,
+        device_id=[device.device_id for device in devices],
+        assignment=[device.assignment for device in devices],
+        external_id=[device.external_id for device in devices],
+        vehicle_name=[device.vehicle_name for device in devices],
+    )
+    await connection.execute(*call)
 
 
 async def _write_devices(

@@ -230,10 +230,11 @@ FROM unnest(:device_id::text[], :assignment::integer[], :provider_id::text[], :e
 -- name: correct_assignments
 -- Spelling and name only: the unit and the vehicle of an assignment never change.
 UPDATE assignments a
-SET external_id = d.external_id, vehicle_name = d.vehicle_name
-FROM devices d
-WHERE a.workspace_id = $1 AND d.workspace_id = $1 AND d.device_id = ANY ($2::text[])
-  AND a.device_id = d.device_id AND a.assignment = d.assignment;
+SET external_id = i.external_id, vehicle_name = i.vehicle_name
+FROM unnest(:device_id::text[], :assignment::integer[], :external_id::text[], :vehicle_name::text[])
+    AS i (device_id, assignment, external_id, vehicle_name)
+WHERE a.workspace_id = :workspace_id AND a.device_id = i.device_id
+  AND a.assignment = i.assignment;
 
 -- name: make_device_states
 -- Created with the device, so that the ingest unit only has to update it. For a known device, a new

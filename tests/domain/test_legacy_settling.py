@@ -99,7 +99,7 @@ def test_a_return_after_more_than_a_day_begins_anew() -> None:
     assert fleet.counts["activated"] == 1
 
 
-def test_a_return_begins_anew_if_the_unit_was_elsewhere_meanwhile() -> None:
+def test_a_return_whose_unit_was_elsewhere_begins_anew() -> None:
     fleet = fleet_of(bus(1), bus(2), bus(3))
     retire(fleet, bus(1), bus(2))
     fleet.sync(RegistryAnswer([bus(1, "3"), bus(2)]))

@@ -151,9 +151,7 @@ def test_force_believes_both_answers_but_needs_two() -> None:
 
 @pytest.mark.parametrize("forced", [False, True])
 @pytest.mark.parametrize("doubted", [False, True])
-def test_an_incomplete_answer_can_clear_a_device_and_nothing_else(
-    forced: bool, doubted: bool
-) -> None:
+def test_an_incomplete_answer_can_only_clear_a_device(forced: bool, doubted: bool) -> None:
     planned = plan(
         without(4, 6),
         left_out={"bus-4", "bus-5"},
@@ -220,7 +218,7 @@ def test_without_our_ids_a_device_is_found_by_its_unit() -> None:
     assert (planned.unchanged, planned.left_out) == (1, frozenset())
 
 
-def test_without_our_ids_an_active_holder_comes_before_a_retired_one() -> None:
+def test_without_our_ids_an_active_holder_comes_first() -> None:
     older = bus(1, device_id="old", retired_at=NOON - timedelta(hours=3))
     newer = bus(1, device_id="new", retired_at=NOON - timedelta(hours=2))
     drafts = [says(1, device_id="x-1")]

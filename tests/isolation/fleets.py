@@ -269,8 +269,8 @@ async def _fill_cutover(harness: Harness, workspace_id: str, number: int) -> Non
         ago(5),
     )
     await harness.execute(
-        "INSERT INTO legacy_syncs (workspace_id, cutover_revision, synced_at, outcome)"
-        " VALUES ($1, 1, $2, 'unchanged')",
+        "INSERT INTO legacy_syncs (workspace_id, cutover_revision, synced_at, answered_at, outcome,"
+        " left_out) VALUES ($1, 2, $2, $2, 'synced', '[\"bus-1\", \"bus-2\"]')",
         workspace_id,
         ago(5),
     )
@@ -314,6 +314,14 @@ async def _set_aside(harness: Harness, workspace_id: str, quarantine_id: int) ->
 
 
 async def _fill_what_only_they_have(harness: Harness) -> None:
+    # A sync retired their bus-9; a person retired ours.
+    await harness.execute(
+        "WITH whole AS (INSERT INTO changes (workspace_id, kind, subject, at, who, after)"
+        " VALUES ($1, 'sync', $1, clock_timestamp(), 'legacy-sync', '{}') RETURNING change_id)"
+        " UPDATE changes SET part_of = whole.change_id FROM whole"
+        " WHERE workspace_id = $1 AND subject = 'bus-9' AND after ->> 'retired_at' IS NOT NULL",
+        THEIRS,
+    )
     await _set_aside(harness, THEIRS, THEIR_ENTRY)
     registry, cycles = harness.stores.registry, harness.stores.cycles
     await registry.put_provider(provider(THEIRS, "only-theirs"))

@@ -21,6 +21,7 @@ import tests.isolation.archive_scenarios
 import tests.isolation.cutover_scenarios
 import tests.isolation.history_scenarios
 import tests.isolation.indicator_scenarios
+import tests.isolation.legacy_sync_scenarios
 import tests.isolation.ownership_scenarios
 import tests.isolation.parity_scenarios
 import tests.isolation.quarantine_scenarios
