@@ -12,9 +12,10 @@ MAJORS ?= 15 16 18
 VERSIONED := tests/storage/contract tests/storage/test_schema.py tests/storage/test_gateway.py \
 	tests/storage/test_server_versions.py
 # One worker more than the smallest machine has cores, because many tests wait for a clock or a process. A file stays
-# on one worker, because its tests share what is costly to make. `make test WORKERS=2` crowds the machine less.
+# on one worker, because its tests share what is costly to make. Files keep their order: otherwise those with few tests,
+# which are the longest, come last, and all but one worker wait. `make test WORKERS=2` crowds the machine less.
 WORKERS ?= 3
-SPREAD = -n $(WORKERS) --dist loadfile
+SPREAD = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 BASE ?= HEAD
 PAIRS ?= 8
 # Empty: Python keeps what it compiled. Otherwise each process that a test starts compiles all our code again.

@@ -60,7 +60,7 @@ def worst(results: Iterable[str]) -> str:
 
 def run_tests(tests: Sequence[str], workers: int) -> dict[str, str]:
     """Run the tests, those that measure time last and alone. Returns the result of each."""
-    together = ("-n", str(workers), "--dist", "loadfile")
+    together = ("-n", str(workers), "--dist", "loadfile", "--no-loadscope-reorder")
     results = _run(tests, "postgres and not measured", together)
     return results | _run(tests, "postgres and measured", ("-s",))
 

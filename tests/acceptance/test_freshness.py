@@ -7,6 +7,7 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import trio
 
 from domain.schedule import phase_of
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from simulator.config import Tenant
     from tests.acceptance.harness import Harness
     from tests.acceptance.shard import Shard
+
+# Its fleets fill this machine: beside other tests their cycles would be late.
+pytestmark = [pytest.mark.measured, pytest.mark.processes]
 
 WORKSPACES = 48
 STREAMED = 4

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 R = HealthReason
 HISTORY_SECONDS = 5400.0
 # `HISTORIES=5000 pytest tests/domain/test_health_histories.py` plays more of them.
-HISTORIES = int(os.environ.get("HISTORIES", "600"))
+HISTORIES = int(os.environ.get("HISTORIES", "200"))
 SEED = int(os.environ.get("HISTORIES_SEED", "20261128"))
 MAX_RESTLESS_SHARE = 0.02
 FRESH_REASONS = frozenset({R.REPORTING, R.PROVIDER_DELAY, R.SIGNAL_SILENT})
