@@ -1,8 +1,8 @@
 """The cutover actor of a workspace: what is to be done after each cycle of its schedule.
 
 Owns the order of the steps and what a failure costs: that step, of that cycle. The steps themselves
-are in parity.py and guardrails.py; cutover_steps.py lists them. It must never hold up a cycle, nor
-run beside another cutover actor of its workspace.
+are in files of their own, and cutover_steps.py lists them. It must never hold up a cycle, nor run
+beside another cutover actor of its workspace.
 """
 
 from __future__ import annotations

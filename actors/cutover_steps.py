@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from actors.cutover import CutoverActor
 from actors.guardrails import GuardrailStep
 from actors.parity import CompareStep
+from actors.registry_sync import RegistrySync, SyncStep
 from actors.sides import SidesReader
 
 if TYPE_CHECKING:
@@ -28,5 +29,6 @@ def make_cutover_actor(
         (
             CompareStep(session, stores.parity, tools.clock),
             GuardrailStep(view.ownership, stores.guardrails, tools.clock),
+            SyncStep(view.workspace_id, session, RegistrySync(tools.legacy, stores.syncs)),
         ),
     )

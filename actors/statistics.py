@@ -102,7 +102,7 @@ class CutoverStatistics:
     """One cutover actor."""
 
     cycles: int  # ended ones that were looked at
-    done: Mapping[str, int]  # by step: comparisons recorded, rollbacks and alerts
+    done: Mapping[str, int]  # by step: comparisons, rollbacks and alerts, syncs
     failing: tuple[str, ...]  # now; steps whose newest attempt failed
 
 

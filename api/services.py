@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ports.ingest import Ingest
     from ports.keys import Keys
     from ports.legacy import LegacySystems
+    from ports.legacy_syncs import LegacySyncStore, RegistrySyncs
     from ports.notices import Nudges
     from ports.providers import Provider
     from ports.quarantine import Quarantine
@@ -63,6 +64,8 @@ class ApiServices:
     changes: ChangeHistory
     cutovers: Cutovers
     legacy: LegacySystems
+    legacy_syncs: LegacySyncStore
+    registry_syncs: RegistrySyncs
     quarantine: Quarantine
     keys: Keys
     key_uses: KeyUses

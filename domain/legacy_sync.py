@@ -36,7 +36,11 @@ class SyncOutcome(StrEnum):
     DOUBTED = "doubted"  # it left out too many devices; applied, but nobody was retired
     UNREACHABLE = "unreachable"  # the legacy system did not answer
     UNFIT = "unfit"  # its answer as a whole does not fit the shape
-    # The following change nothing, and are not noted.
+
+
+class NotSynced(StrEnum):
+    """Why nothing of an answer was applied, nor noted."""
+
     OUTDATED = "outdated"  # this answer, or a newer one, was applied already
     CHANGED = "changed"  # flags or legacy system were changed after it had been asked
     FENCED = "fenced"  # the shard does not own the workspace any more

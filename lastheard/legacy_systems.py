@@ -9,10 +9,13 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
+from actors.registry_sync import RegistrySync, RegistrySyncCommand
 from lastheard.legacy_http import LegacyHttp
 from legacy.client import MAX_LOADS, LegacyClient
 from legacy.noting import NotedLegacySystems
 from providers.http import HttpPool
+from storage.cutovers import PostgresCutovers
+from storage.legacy_syncs import PostgresLegacySyncs
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from ports.cutovers import LegacyNotes
     from runtime.clock import SharedClock
     from runtime.dialling import Dialler
+    from storage.gateway import Database
 
 
 class LegacyAccess(NamedTuple):
@@ -49,3 +53,9 @@ def make_legacy_access(
     )
     client = LegacyClient(LegacyHttp(pool), credentials.resolve, clock=clock)
     return LegacyAccess(pool, client, NotedLegacySystems(client, notes, clock))
+
+
+def make_sync_command(access: LegacyAccess, database: Database) -> RegistrySyncCommand:
+    """Return the command that synchronises a workspace at once, for the API."""
+    sync = RegistrySync(access.systems, PostgresLegacySyncs(database))
+    return RegistrySyncCommand(PostgresCutovers(database), sync)

@@ -32,7 +32,7 @@ from api.traffic import HttpTraffic
 from lastheard.credentials import CredentialReader
 from lastheard.http_limits import make_gate_limits, make_listeners, make_proxies
 from lastheard.jwt_issuer import make_jwt_issuer
-from lastheard.legacy_systems import make_legacy_access
+from lastheard.legacy_systems import make_legacy_access, make_sync_command
 from lastheard.pause import remind_of_pause
 from lastheard.process_model import PROCESS_MODEL
 from lastheard.process_statistics import ProcessStatistics
@@ -56,6 +56,7 @@ from storage.indicators import PostgresIndicators
 from storage.ingest import PostgresIngestStore
 from storage.keys import PostgresKeys
 from storage.leases import PostgresLeaseStore
+from storage.legacy_syncs import PostgresLegacySyncs
 from storage.migrations import check_schema
 from storage.notices import PostgresNotices
 from storage.parity import PostgresParityStore
@@ -176,6 +177,7 @@ class Service:
                 PostgresCutovers(collecting),
                 PostgresParityStore(collecting),
                 PostgresGuardrailStore(collecting),
+                PostgresLegacySyncs(collecting),
             ),
         )
         return ShardActor(
@@ -206,6 +208,8 @@ class Service:
             changes=PostgresChangeHistory(self.database.api),
             cutovers=PostgresCutovers(self.database.api),
             legacy=self._legacy.systems,
+            legacy_syncs=PostgresLegacySyncs(self.database.api),
+            registry_syncs=make_sync_command(self._legacy, self.database.api),
             quarantine=PostgresQuarantine(self.database.api),
             keys=self.keys,
             key_uses=self._key_uses,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from domain.registry import Archived, Moved, NotFound, Stored
     from ports.guardrails import GuardrailStore
     from ports.legacy import LegacyConfiguration
+    from ports.legacy_syncs import LegacySyncStore
     from ports.parity import ParityStore
 
 
@@ -145,3 +146,4 @@ class CutoverStores(NamedTuple):
     watch: CutoverWatch
     parity: ParityStore
     guardrails: GuardrailStore
+    syncs: LegacySyncStore

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from domain.changes import Author
-    from domain.legacy_sync import HeldBack, RefusedDevice, SyncOutcome
+    from domain.legacy_sync import HeldBack, NotSynced, RefusedDevice, SyncOutcome
     from domain.model import SessionRef
     from ports.cutovers import Force
     from ports.legacy import LegacyRegistry
@@ -24,7 +24,7 @@ class SyncReport(NamedTuple):
     that of the newest answer that was applied. Lists have at most MAX_LISTED devices.
     """
 
-    outcome: SyncOutcome
+    outcome: SyncOutcome | NotSynced
     synced_at: datetime
     answered_at: datetime | None = None
     detail: str | None = None
@@ -56,8 +56,8 @@ class LegacySyncStore(Protocol):
     ) -> SyncReport:
         """Store what the answer changes, in one transaction.
 
-        Two calls at once are applied one after the other. An answer that is not newer than the one
-        applied before is `outdated`, and nothing of it is stored.
+        Two calls at once are applied one after the other. Of an answer that is not newer than the
+        one applied before, nothing is stored. NotSynced says so.
         """
 
     async def note_failure(

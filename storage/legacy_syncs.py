@@ -20,6 +20,7 @@ from domain.legacy_sync import (
     RETURNS_WITHIN,
     HeldBack,
     HeldBackWhy,
+    NotSynced,
     RefusedDevice,
     RegistryAnswer,
     SyncedDevice,
@@ -86,10 +87,10 @@ class PostgresLegacySyncs:
 
         async def work(connection: Connection) -> SyncReport:
             if not await _may_write(connection, order):
-                return SyncReport(SyncOutcome.FENCED, await read_clock(connection))
+                return SyncReport(NotSynced.FENCED, await read_clock(connection))
             row = await connection.fetchrow(*call)
             if row is None:
-                return SyncReport(SyncOutcome.CHANGED, await read_clock(connection))
+                return SyncReport(NotSynced.CHANGED, await read_clock(connection))
             return to_sync_report(row)
 
         return await self._database.run(work)
@@ -117,10 +118,10 @@ async def _apply(
     workspace = await lock_workspace(connection, workspace_id)
     now = await read_clock(connection)
     if not isinstance(workspace, Workspace) or not _is_asked_for(workspace, order):
-        return SyncReport(SyncOutcome.CHANGED, now)
+        return SyncReport(NotSynced.CHANGED, now)
     row = await connection.fetchrow(sql("get_legacy_sync"), workspace_id)
     if row is not None and is_outdated(answer.answered_at, row["answered_at"], now):
-        return SyncReport(SyncOutcome.OUTDATED, now, row["answered_at"])
+        return SyncReport(NotSynced.OUTDATED, now, row["answered_at"])
     memory = recall(None if row is None else _to_memory(row), order.revision)
     prepared = await _prepare(connection, workspace_id, answer, memory, now, order)
     if order.dry_run:
@@ -128,7 +129,7 @@ async def _apply(
         counts = count_sync(*prepared[:2], changes, prepared.known)
         return _report(prepared, counts, now, answer.answered_at)
     if not await _may_write(connection, order):
-        return SyncReport(SyncOutcome.FENCED, now)
+        return SyncReport(NotSynced.FENCED, now)
     counts = await _write(connection, workspace_id, prepared, order)
     report = _report(prepared, counts, now, answer.answered_at)
     await _save(connection, workspace_id, prepared.plan, report, order)

@@ -18,6 +18,7 @@ import structlog
 
 from actors.connections import Connector
 from actors.ingest import IngestActor
+from actors.registry_sync import RegistrySync, RegistrySyncCommand
 from actors.session import CurrentSession
 from actors.trial import ConnectionTrials
 from actors.waits import ProviderWaits
@@ -129,6 +130,10 @@ class Harness:
             "changes": self.stores.changes,
             "cutovers": self.stores.cutovers,
             "legacy": self.legacy,
+            "legacy_syncs": self.stores.legacy_syncs,
+            "registry_syncs": RegistrySyncCommand(
+                self.stores.cutovers, RegistrySync(self.legacy, self.stores.legacy_syncs)
+            ),
             "quarantine": self.stores.quarantine,
             "keys": self.stores.keys,
             "key_uses": self.key_uses,

@@ -112,6 +112,8 @@ def _services() -> ApiServices:
         changes=nothing,
         cutovers=nothing,
         legacy=nothing,
+        legacy_syncs=nothing,
+        registry_syncs=nothing,
         quarantine=nothing,
         keys=nothing,
         key_uses=nothing,

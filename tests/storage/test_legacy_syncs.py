@@ -10,7 +10,7 @@ import trio
 
 from domain.changes import LEGACY_SYNC, Author, ChangeKind
 from domain.cutover import Cutover, RegistrySource
-from domain.legacy_sync import HeldBack, HeldBackWhy, RefusedDevice, SyncOutcome
+from domain.legacy_sync import HeldBack, HeldBackWhy, NotSynced, RefusedDevice, SyncOutcome
 from ports.changes import AuditQuery
 from ports.cutovers import Force, new_draft
 from ports.legacy import LegacyConfiguration, LegacyDevice, LegacyRegistry
@@ -237,7 +237,7 @@ async def test_one_answer_is_applied_once(synced: Synced) -> None:
     await synced.answer(there(*ALL[1:]))
     for seconds in (0, -1):
         report = await synced.answer(there(*ALL[1:]), seconds=seconds)
-        assert (report.outcome, report.counts) == (SyncOutcome.OUTDATED, {})
+        assert (report.outcome, report.counts) == (NotSynced.OUTDATED, {})
     assert (await synced.device("bus-1")).retired_at is None
 
 
@@ -253,16 +253,16 @@ async def test_two_syncs_at_once_with_one_answer_count_it_once(synced: Synced) -
     async with trio.open_nursery() as nursery:
         nursery.start_soon(sync)
         nursery.start_soon(sync)
-    assert {one.outcome for one in reports} == {SyncOutcome.SYNCED, SyncOutcome.OUTDATED}
+    assert {one.outcome for one in reports} == {SyncOutcome.SYNCED, NotSynced.OUTDATED}
     assert (await synced.device("bus-1")).retired_at is None
 
 
 async def test_an_answer_under_other_flags_changes_nothing(synced: Synced) -> None:
     report = await synced.answer(there("bus-9"), revision=REVISION - 1)
-    assert report.outcome is SyncOutcome.CHANGED
+    assert report.outcome is NotSynced.CHANGED
     await synced.cast.stores.cutovers.put_cutover(WORKSPACE, draft=new_draft())
     report = await synced.answer(there("bus-9"), revision=REVISION + 1)
-    assert report.outcome is SyncOutcome.CHANGED
+    assert report.outcome is NotSynced.CHANGED
     assert await synced.syncs.get_sync(WORKSPACE) is None
 
 
@@ -276,10 +276,10 @@ async def test_what_was_left_out_under_other_flags_is_forgotten(synced: Synced) 
 
 async def test_a_dead_session_writes_nothing(synced: Synced) -> None:
     await begin(synced.cast.stores, synced.cast.session.shard_id)
-    assert (await synced.answer(there("bus-9"))).outcome is SyncOutcome.FENCED
+    assert (await synced.answer(there("bus-9"))).outcome is NotSynced.FENCED
     order = SyncOrder(REVISION, LEGACY_SYNC, synced.cast.session)
     failed = await synced.syncs.note_failure(WORKSPACE, SyncOutcome.UNFIT, "no list", order)
-    assert failed.outcome is SyncOutcome.FENCED
+    assert failed.outcome is NotSynced.FENCED
     assert await synced.syncs.get_sync(WORKSPACE) is None
 
 
@@ -308,7 +308,7 @@ async def test_a_failure_is_noted_and_forgets_nothing(synced: Synced) -> None:
 async def test_a_failure_under_other_flags_is_not_noted(synced: Synced) -> None:
     order = SyncOrder(REVISION - 1, LEGACY_SYNC)
     failed = await synced.syncs.note_failure(WORKSPACE, SyncOutcome.UNFIT, "no list", order)
-    assert failed.outcome is SyncOutcome.CHANGED
+    assert failed.outcome is NotSynced.CHANGED
     assert await synced.syncs.get_sync(WORKSPACE) is None
 
 
