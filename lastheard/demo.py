@@ -15,11 +15,22 @@ from api.keys import mint_key
 from domain.changes import Author
 from domain.model import Policy
 from lastheard.client import save_access
+from lastheard.demo_cutover import (
+    LEGACY_CREDENTIAL,
+    STORY_SECONDS,
+    WORKSPACE,
+    CutoverStory,
+)
+from lastheard.demo_cutover import (
+    POLL_INTERVAL_SECONDS as CUTOVER_INTERVAL_SECONDS,
+)
 from lastheard.demo_view import DemoView, WorkspaceWatch
 from lastheard.service import Service
 from lastheard.serving import StopSignal, open_database, until_stopped
-from lastheard.simulation import configure_fleet, run_simulator
+from lastheard.simulation import configure_fleet, run_simulator, write_secret
+from ports.cutovers import Force, new_draft
 from runtime.clock import SystemClock
+from storage.cutovers import PostgresCutovers
 from storage.gateway import Database
 from storage.keys import PostgresKeys
 from storage.registry.store import PostgresRegistry
@@ -36,6 +47,7 @@ POLICY = Policy(
     freshness_target_seconds=8, delayed_after_seconds=9, stale_after_seconds=22, grace_seconds=20
 )
 POLL_INTERVAL_SECONDS = 5
+AUTHOR = Author("lastheard demo")
 MANY_DEVICES = 200
 ALL_STATES_SECONDS = 60.0  # with some patience for a slow machine
 
@@ -45,7 +57,9 @@ async def run_demo(settings: Settings, *, seconds: float | None, everything: boo
 
     `everything`: the fleets have every fault of the simulator, not a few mild ones.
     """
-    fleets = ("--everything", "--devices", str(MANY_DEVICES)) if everything else ("--demo",)
+    fleets = (
+        ("--everything", "--devices", str(MANY_DEVICES)) if everything else ("--demo", "--legacy")
+    )
 
     async def main(signal: StopSignal) -> int:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
@@ -57,9 +71,10 @@ async def run_demo(settings: Settings, *, seconds: float | None, everything: boo
                 f"{', '.join(t.name for t in simulated.tenants)}"
             )
             key = await _prepare(dsn, settings, simulated)
+            story = _make_story(settings, simulated, view)
             service = Service(settings, dsn)
             signal.started(service.stop)
-            return await _run_service(service, settings, simulated, key, view, seconds)
+            return await _run_service(service, settings, simulated, key, view, story, seconds)
 
     return await until_stopped(main)
 
@@ -70,6 +85,7 @@ async def _run_service(
     simulated: Simulated,
     key: str,
     view: DemoView,
+    story: CutoverStory | None,
     seconds: float | None,
 ) -> int:
     """Run the service until its time is over or it is asked to stop. Return the exit code.
@@ -85,7 +101,10 @@ async def _run_service(
             view.introduce(address, key, save_access(settings.data_dir, address, key))
             time.deadline = trio.current_time() + (float("inf") if seconds is None else seconds)
             with time:
-                await view.keep_showing(watch, address, key, service)
+                async with trio.open_nursery() as showing:
+                    if story is not None:
+                        showing.start_soon(story.run, address, key)
+                    await view.keep_showing(watch, address, key, service)
         service.stop()
     if service.exit_code:
         return service.exit_code
@@ -97,7 +116,19 @@ async def _run_service(
         service,
         in_full=in_full,
         wants_states=in_full and (seconds or 0.0) >= ALL_STATES_SECONDS,
+        lacks_story=story is not None
+        and not story.is_complete
+        and in_full
+        and (seconds or 0.0) >= STORY_SECONDS,
     )
+
+
+def _make_story(settings: Settings, simulated: Simulated, view: DemoView) -> CutoverStory | None:
+    """Return the cutover that the demo shows; None without a legacy system."""
+    if simulated.legacy_credential is None:
+        return None
+    path = settings.credentials_folder / LEGACY_CREDENTIAL
+    return CutoverStory(simulated, write_secret(path, simulated.legacy_credential), view.say)
 
 
 @asynccontextmanager
@@ -128,10 +159,16 @@ async def _prepare(dsn: str, settings: Settings, simulated: Simulated) -> str:
                 tenant,
                 credentials_dir=settings.credentials_folder,
                 policy=POLICY,
-                poll_interval_seconds=POLL_INTERVAL_SECONDS,
+                poll_interval_seconds=CUTOVER_INTERVAL_SECONDS
+                if tenant.name == WORKSPACE
+                else POLL_INTERVAL_SECONDS,
+            )
+            # An earlier demo in the same folder may have left it with the legacy system.
+            await PostgresCutovers(database).put_cutover(
+                tenant.name, draft=new_draft(), force=Force("a new demo"), by=AUTHOR
             )
         record, key = mint_key(
             "demo", frozenset({"read", "ingest", "control", "admin"}), None, None
         )
-        await PostgresKeys(database).replace_key(record, by=Author("lastheard demo"))
+        await PostgresKeys(database).replace_key(record, by=AUTHOR)
     return key

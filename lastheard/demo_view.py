@@ -152,13 +152,20 @@ class DemoView:
         )
 
     def conclude(
-        self, watch: WorkspaceWatch, service: Service, *, in_full: bool, wants_states: bool
+        self,
+        watch: WorkspaceWatch,
+        service: Service,
+        *,
+        in_full: bool,
+        wants_states: bool,
+        lacks_story: bool = False,
     ) -> int:
         """Print the summary and the counting identities. Return 0 when everything holds, else 1.
 
         `in_full`: the demo ran to its end, so a workspace without a cycle is a failure. Otherwise
         such a workspace is only mentioned. `wants_states`: there was time for every state, so a
-        state that did not occur is a failure.
+        state that did not occur is a failure. `lacks_story`: there was time for the cutover, but it
+        did not come to its end.
         """
         self._console.print(_table(watch, service, self._console.width))
         identities = [_frames_identity(service), _updates_identity(service)]
@@ -176,7 +183,10 @@ class DemoView:
         unseen = watch.unseen() if wants_states else []
         if unseen:
             self.say(f"states that should have occurred: {', '.join(unseen)}", "red")
-        good = not (missing and in_full) and not unseen and all(holds for _, holds in identities)
+        if lacks_story:
+            self.say("the cutover should have come to its end", "red")
+        holds_all = all(holds for _, holds in identities) and not lacks_story
+        good = holds_all and not (missing and in_full) and not unseen
         self.say("everything holds" if good else "something does not hold", None if good else "red")
         return 0 if good else 1
 

@@ -160,7 +160,7 @@ async def configure_fleet(
             provider_type=tenant.provider,
             transport="stream" if tenant.provider == "viriciti" else "poll",
             base_url=tenant.base_url,
-            credential=_write_secret(credentials_dir / tenant.name, tenant.credential),
+            credential=write_secret(credentials_dir / tenant.name, tenant.credential),
         )
     )
     vehicles = await list_vehicles(simulated, tenant)
@@ -190,7 +190,8 @@ async def _retire_all(registry: Registry, workspace_id: str) -> None:
         await registry.retire_device(workspace_id, device.device_id)
 
 
-def _write_secret(path: Path, secret: str) -> str:
+def write_secret(path: Path, secret: str) -> str:
+    """Write a credential's file, which only its owner may read, and return the reference to it."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.touch(mode=0o600)
     path.write_text(secret)

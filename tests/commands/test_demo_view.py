@@ -40,6 +40,7 @@ def watch(states: tuple[str, ...] = STATES, *, cycles: int = 1) -> WorkspaceWatc
         (watch(STATES[1:]), service(), {"wants_states": False}, 0, "everything holds"),
         (watch(cycles=0), service(), {}, 1, "no completed cycle in: harbour"),
         (watch(cycles=0), service(), {"in_full": False, "wants_states": False}, 0, "(ended early)"),
+        (watch(), service(), {"lacks_story": True}, 1, "the cutover should have come to its end"),
         (watch(), service(frames=FRAMES | {"merged": 2}), {}, 1, "DOES NOT HOLD"),
         (watch(), service(updates=UPDATES | {"pending": 1}), {}, 1, "DOES NOT HOLD"),
     ],
