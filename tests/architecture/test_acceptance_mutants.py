@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.acceptance_mutants import MUTANTS, Mutant, read_verdict
+from tests.acceptance_mutants import MUTANTS
 from tests.architecture.source import ROOT
+from tests.mutants import Mutant, read_verdict
 from tests.requirements import held_by, over_http
 
 if TYPE_CHECKING:

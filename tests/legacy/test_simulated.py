@@ -23,6 +23,7 @@ from ports.legacy import LegacyConfiguration, LegacyDevice, LegacyUnreachable
 from providers.http import HttpPool
 from simulator.config import SimulatorConfig, Tenant
 from simulator.legacy_faults import LegacyFaults
+from simulator.legacy_shape import SHAPE as SIMULATED_SHAPE
 from simulator.server import Simulator, serve
 from tests.providers.servers import loopback_dialler
 from tests.simulator.conftest import harbour, westgate
@@ -87,6 +88,10 @@ async def running(*tenants: Tenant, faults: LegacyFaults | None = None) -> Async
                     simulator, client, LegacyConfiguration(simulator.http_url, reference, SHAPE)
                 )
             nursery.cancel_scope.cancel()
+
+
+def test_the_document_shows_the_shape_that_the_demo_configures() -> None:
+    assert SHAPE == SIMULATED_SHAPE
 
 
 def test_the_documented_shape_reads_the_documented_answer() -> None:
