@@ -32,6 +32,7 @@ from api.introduction import introduce
 from api.issues import declare_issues
 from api.key_management import declare_keys
 from api.operations import Operations
+from api.parity import declare_parity
 from api.policy import declare_policy
 from api.policy_history import declare_policy_history
 from api.policy_preview import declare_policy_preview
@@ -70,6 +71,7 @@ _RESOURCES: tuple[Callable[[Operations, ApiServices], None], ...] = (
     declare_policy_preview,
     declare_policy_history,
     declare_cutover,
+    declare_parity,
     declare_providers,
     declare_provider_trial,
     declare_devices,

@@ -109,7 +109,7 @@ def present_cutover(
     return CutoverAnswer(
         workspace_id=stored.workspace.workspace_id,
         **(present_draft(draft) | settings),
-        gate_view=_present_view(report.view),
+        gate_view=present_gate_view(report.view),
         guardrail_events=[_present_event(event) for event in report.guardrail_events],
         legacy_answered_at=stored.legacy_answered_at,
         legacy_failed_at=stored.legacy_failed_at,
@@ -131,7 +131,7 @@ def refuse_change(refusal: CutoverRefusal | ShutGate, gate: GateSettings) -> Pro
                 errors=[_locate(refusal.refusal)],
                 extensions={
                     "gate": gate._asdict(),
-                    "gate_view": _present_view(refusal.view).model_dump(),
+                    "gate_view": present_gate_view(refusal.view).model_dump(),
                     "worst_devices": [
                         {
                             "device_id": one.device_id,
@@ -154,7 +154,7 @@ def _sort_verdicts(by_verdict: Mapping[str, int]) -> dict[str, int]:
     return {one.value: by_verdict[one] for one in ParityVerdict if one in by_verdict}
 
 
-def _present_view(view: GateView) -> GateViewAnswer:
+def present_gate_view(view: GateView) -> GateViewAnswer:
     return GateViewAnswer(**view._asdict())
 
 

@@ -33,6 +33,33 @@ _GATE_VIEW: Final = {
     "comparable_cycles": 11,
     "mismatch_share": 0.004,
 }
+_COMPARED: Final = {
+    "slot_start_at": "2026-03-01T11:55:04Z",
+    "cycle_id": "20260301T115504Z-schedule-1-4d1f6a02",
+    "compared_at": "2026-03-01T11:55:21Z",
+    "devices": 250,
+    "counts": {
+        "equal": 247,
+        "missing_here": 0,
+        "missing_there": 0,
+        "older": 0,
+        "different": 1,
+        "incomparable": 2,
+    },
+    "comparable_share": 0.992,
+    "mismatch_share": 0.004,
+    "samples": [
+        {
+            "device_id": "bus-7",
+            "vehicle_id": "7",
+            "verdict": "different",
+            "signal": "soc_percent",
+            "core": "61.5",
+            "legacy": "48.0",
+        }
+    ],
+    "why": None,
+}
 CUTOVERS: Final[Mapping[str, Any]] = MappingProxyType(
     {
         "device_registry_source": "core",
@@ -45,6 +72,9 @@ CUTOVERS: Final[Mapping[str, Any]] = MappingProxyType(
         "CutoverAnswer.gate": _GATE,
         "gate_view": _GATE_VIEW,
         "CutoverBody.force": None,
+        "ParityList.now": "comparable",
+        "ParityList.why": None,
+        "ParityList.items": [_COMPARED],
         "RollbackBody.reason": "values of line 7 look wrong since noon",
         "ForceBody.reason": "two vehicles, watched by hand",
         "guardrail_events": [],

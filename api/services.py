@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from ports.legacy import LegacySystems
     from ports.legacy_syncs import LegacySyncStore, RegistrySyncs
     from ports.notices import Nudges
+    from ports.parity import ParityReads
     from ports.providers import Provider
     from ports.quarantine import Quarantine
     from ports.reads import Reads
@@ -63,6 +64,7 @@ class ApiServices:
     indicators: Indicators
     changes: ChangeHistory
     cutovers: Cutovers
+    parity: ParityReads
     legacy: LegacySystems
     legacy_syncs: LegacySyncStore
     registry_syncs: RegistrySyncs

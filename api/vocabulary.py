@@ -111,6 +111,14 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "legacy": "the legacy system: reads show its values in this contract",
             "core": "this service",
         },
+        "ParityVerdict": {
+            "equal": "both systems show the same, as far as it can be compared",
+            "missing_here": "the legacy system has heard the device, and core has not",
+            "missing_there": "core has heard the device, and the legacy system has not",
+            "older": "core's newest data is older by more than an interval and 60 s",
+            "different": "a value differs by more than its tolerance",
+            "incomparable": "nothing of the device can be compared",
+        },
         "ProviderMode": {
             "legacy_provider": "the real connections",
             "depot_sim": "the connections that are marked `simulated`",

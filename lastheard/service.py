@@ -59,7 +59,7 @@ from storage.leases import PostgresLeaseStore
 from storage.legacy_syncs import PostgresLegacySyncs
 from storage.migrations import check_schema
 from storage.notices import PostgresNotices
-from storage.parity import PostgresParityStore
+from storage.parity import PostgresParityReads, PostgresParityStore
 from storage.pools import Pools
 from storage.quarantine import PostgresQuarantine
 from storage.reads import PostgresReads
@@ -207,6 +207,7 @@ class Service:
             indicators=PostgresIndicators(self.database.api, self._facts_days),
             changes=PostgresChangeHistory(self.database.api),
             cutovers=PostgresCutovers(self.database.api),
+            parity=PostgresParityReads(self.database.api),
             legacy=self._legacy.systems,
             legacy_syncs=PostgresLegacySyncs(self.database.api),
             registry_syncs=make_sync_command(self._legacy, self.database.api),

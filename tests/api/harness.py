@@ -129,6 +129,7 @@ class Harness:
             "indicators": self.stores.indicators,
             "changes": self.stores.changes,
             "cutovers": self.stores.cutovers,
+            "parity": self.stores.parity_reads,
             "legacy": self.legacy,
             "legacy_syncs": self.stores.legacy_syncs,
             "registry_syncs": RegistrySyncCommand(

@@ -75,6 +75,7 @@ CASES = (
     Case("get_cutover", "GET", "/workspaces/{w}/cutover", "read"),
     Case("put_cutover", "PUT", "/workspaces/{w}/cutover", "admin", {}),
     Case("patch_cutover", "PATCH", "/workspaces/{w}/cutover", "admin", {}),
+    Case("list_parity", "GET", "/workspaces/{w}/cutover/parity", "read"),
     Case("roll_back_cutover", "POST", "/workspaces/{w}/cutover/rollback", "admin", ROLLBACK, 409),
     Case("list_providers", "GET", "/workspaces/{w}/providers", "read"),
     Case("get_provider", "GET", "/workspaces/{w}/providers/live", "read"),

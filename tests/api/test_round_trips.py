@@ -39,6 +39,7 @@ MOST = {
     "/quarantine": 2,
     "/policy/history": 2,
     "/cutover": 4,
+    "/cutover/parity": 5,
 }
 
 
@@ -55,6 +56,7 @@ class Counted:
                 *("registry", "reads", "indicators", "changes", "keys", "quarantine", "cutovers"),
             )
         }
+        stores["parity"] = self.stores.parity_reads
         services = harness.make_services(**stores)
         self._client: TestClientProtocol = create_app(services).test_client()
         self._token = ""

@@ -111,6 +111,7 @@ def _services() -> ApiServices:
         indicators=nothing,
         changes=nothing,
         cutovers=nothing,
+        parity=nothing,
         legacy=nothing,
         legacy_syncs=nothing,
         registry_syncs=nothing,
