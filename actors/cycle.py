@@ -15,6 +15,7 @@ from actors.collect import Collection
 from actors.cycle_ends import EndedRun
 from actors.records import count_dropped, nest_dropped
 from actors.rosters import DEFAULT_ROSTERS, Rosters
+from domain.asking import LEGACY_COLLECTS, why_not_asked
 from domain.cycles import CycleEnd, CycleOutcome, CycleTrigger
 from domain.lifecycle import COLLECTED, CYCLE_TRIGGERED, triggered_fields
 from domain.model import (
@@ -82,7 +83,10 @@ class Cycle:
         self._start = start
         self._trace_id = trace_id
         self._view = view
+        # As they are when the cycle begins: a change of the flags is for the next one.
         self._flags = view.workspace.cutover
+        self._connections = view.connections
+        self._configured = view.fleet.connections
         self._state = state
         self._tools = tools
         self._connector = tools.connector
@@ -135,7 +139,7 @@ class Cycle:
 
     def _polled(self) -> list[ProviderConnection]:
         """Return the connections that may have something to poll."""
-        return [one for one in self._view.fleet.connections if one.is_asked]
+        return [one for one in self._connections if one.is_asked]
 
     # --- one connection
 
@@ -312,13 +316,23 @@ class Cycle:
             COLLECTED: {name: run.facts.stored() for name, run in self._runs.items()},
             **({"rosters": self._rosters} if self._rosters else {}),
             **({"streams": streams} if (streams := self._view.frames.take()) else {}),
-            **({"switched_off": off} if (off := self._find_switched_off()) else {}),
+            **self._describe_idle(),
         }
 
-    def _find_switched_off(self) -> list[str]:
-        """Return the connections that are switched off: the cycle has not called them."""
-        connections = self._view.fleet.connections
-        return sorted(one.provider_id for one in connections if not one.active)
+    def _describe_idle(self) -> dict[str, Any]:
+        """Return what the cycle was not to call, as far as there is something: and why."""
+        if not self._flags.is_collecting:
+            return {"skipped": LEGACY_COLLECTS}
+        off = sorted(one.provider_id for one in self._configured if not one.active)
+        left_out = {
+            one.provider_id: why
+            for one in self._configured
+            if one.active and (why := why_not_asked(one, self._flags)) is not None
+        }
+        return {
+            **({"switched_off": off} if off else {}),
+            **({"left_out": left_out} if left_out else {}),
+        }
 
     async def _submit_end(self, outcome: CycleOutcome, summary: Mapping[str, Any]) -> None:
         """Submit the outcome behind the data.

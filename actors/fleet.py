@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from actors.cycle_ends import CycleEnds
 from actors.spelling import Spelling
+from domain.asking import under_flags
 from domain.model import NO_OVERRIDE
 from domain.thresholds import resolve_thresholds
 from runtime.flag import Flag
@@ -42,7 +43,11 @@ class FramesTaken:
 
 
 class FleetView:
-    """The newest `Fleet` of one workspace and its devices by (provider, external id)."""
+    """The newest `Fleet` of one workspace and its devices by (provider, external id).
+
+    `connections` are those of the fleet under its cutover flags: one that the flags leave out is
+    inactive. The actors go by them.
+    """
 
     def __init__(self, fleet: Fleet, ownership: Ownership) -> None:
         self.version = 1
@@ -54,6 +59,8 @@ class FleetView:
 
     def _load(self, fleet: Fleet) -> None:
         self.fleet = fleet
+        flags = fleet.workspace.cutover
+        self.connections = tuple(under_flags(one, flags) for one in fleet.connections)
         self._devices: dict[str, dict[str, Device]] = {}
         for device in fleet.devices:
             self._devices.setdefault(device.provider_id, {})[device.external_id] = device
@@ -92,7 +99,7 @@ class FleetView:
         return self.fleet.workspace.workspace_id
 
     def connection(self, provider_id: str) -> ProviderConnection | None:
-        return next((c for c in self.fleet.connections if c.provider_id == provider_id), None)
+        return next((c for c in self.connections if c.provider_id == provider_id), None)
 
     def devices_of(self, provider_id: str) -> dict[str, Device]:
         """Return the active devices by external id. The dict is replaced, never changed."""
@@ -105,7 +112,7 @@ class FleetView:
         """
         return {
             one.provider_id: self._stale_limit(one, next(iter(devices.values())))
-            for one in self.fleet.connections
+            for one in self.connections
             if one.is_asked and (devices := self.devices_of(one.provider_id))
         }
 

@@ -148,7 +148,7 @@ class WorkspaceRunner:
         """
         wanted = {
             c.provider_id: c
-            for c in actors.view.fleet.connections
+            for c in actors.view.connections
             if c.transport == "stream" and c.active
         }
         for provider_id in list(actors.streams):

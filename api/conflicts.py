@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 from pydantic import BaseModel
 
-from api.problem_types import CONFLICT, SYNCHRONIZED_SCHEDULE
+from api.problem_types import CONFLICT, REGISTRY_IS_LEGACY, SYNCHRONIZED_SCHEDULE
 from api.problems import FaultyPart, Problem
-from domain.registry import Archived, Conflict, NotFound, Refusal
+from domain.registry import Archived, Conflict, NotFound, Refusal, RegistryIsLegacy
 from domain.start_offsets import Synchronized
 
 
@@ -58,6 +58,15 @@ def refuse_synchronized(refusal: Synchronized) -> Problem:
     )
 
 
+def refuse_legacy_registry(refusal: RegistryIsLegacy) -> Problem:
+    """Return the problem of a change of devices that only the synchronisation may make."""
+    detail = (
+        f"The devices of {refusal.workspace_id} are synchronised from the legacy system. Change "
+        "them there, or set device_registry_source to core first (…/cutover)."
+    )
+    return Problem(REGISTRY_IS_LEGACY, detail)
+
+
 def refusal_of(
     answer: Refusal,
     *,
@@ -76,6 +85,8 @@ def refusal_of(
             return refuse_archived(answer)
         case Synchronized():
             return refuse_synchronized(answer)
+        case RegistryIsLegacy():
+            return refuse_legacy_registry(answer)
         case Conflict():
             if locate is None:
                 return Problem(CONFLICT, answer.detail)

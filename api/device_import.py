@@ -23,7 +23,7 @@ from api.device_csv import invalid_cells, name_row, parse_csv, with_rows
 from api.devices import ALL, TAG, DeviceBody, store_drafts
 from api.keys import Scope
 from api.operations import Operations
-from api.problem_types import CONFLICT, PRECONDITION_FAILED
+from api.problem_types import CONFLICT, PRECONDITION_FAILED, REGISTRY_IS_LEGACY
 from api.problems import FaultyPart, Problem
 from api.services import ApiServices
 from api.shapes import AnswerModel, Identifier, accept_whole
@@ -96,7 +96,7 @@ def declare_device_import(operations: Operations, services: ApiServices) -> None
         request=DeviceImport,
         request_media_types=_MEDIA_TYPES,
         response=ImportAnswer,
-        problems=(CONFLICT, PRECONDITION_FAILED),
+        problems=(CONFLICT, PRECONDITION_FAILED, REGISTRY_IS_LEGACY),
         tag=TAG,
     )
     async def import_devices(workspace_id: str) -> Response:

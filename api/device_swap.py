@@ -23,7 +23,7 @@ from api.preconditions import (
     settle,
     tagged_response,
 )
-from api.problem_types import CONFLICT, INVALID_BODY
+from api.problem_types import CONFLICT, INVALID_BODY, REGISTRY_IS_LEGACY
 from api.problems import FaultyPart, Problem
 from api.services import ApiServices
 from api.shapes import AnswerModel, ExternalId, Identifier, Name, Overrides, VehicleId
@@ -100,7 +100,7 @@ def declare_device_swap(operations: Operations, services: ApiServices) -> None:
         scope=Scope.CONTROL,
         request=SwapBody,
         response=SwapAnswer,
-        problems=(CONFLICT,),
+        problems=(CONFLICT, REGISTRY_IS_LEGACY),
         tagged=True,
         conditions=(IF_MATCH,),
         tag="devices",

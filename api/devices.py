@@ -27,7 +27,13 @@ from api.preconditions import (
     settle,
     tagged_response,
 )
-from api.problem_types import CONFLICT, INVALID_BODY, NOT_FOUND, PRECONDITION_FAILED
+from api.problem_types import (
+    CONFLICT,
+    INVALID_BODY,
+    NOT_FOUND,
+    PRECONDITION_FAILED,
+    REGISTRY_IS_LEGACY,
+)
 from api.problems import FaultyPart, Problem
 from api.services import ApiServices
 from api.shapes import NO_OVERRIDES, AnswerModel, ExternalId, Identifier, Name, Overrides, VehicleId
@@ -146,7 +152,7 @@ def _declare_put(operations: Operations, services: ApiServices) -> None:
         request=DeviceBody,
         response=DeviceAnswer,
         creates=True,
-        problems=(CONFLICT,),
+        problems=(CONFLICT, REGISTRY_IS_LEGACY),
         tagged=True,
         conditions=(IF_MATCH, IF_NONE_MATCH),
         tag=TAG,
@@ -172,7 +178,7 @@ def _declare_patch(operations: Operations, services: ApiServices) -> None:
         request=patch_of(DeviceBody, kept=_KEPT),
         request_media_types=PATCH_MEDIA_TYPES,
         response=DeviceAnswer,
-        problems=(CONFLICT,),
+        problems=(CONFLICT, REGISTRY_IS_LEGACY),
         tagged=True,
         conditions=(IF_MATCH,),
         tag=TAG,
@@ -203,6 +209,7 @@ def _declare_retire(operations: Operations, services: ApiServices) -> None:
         ONE,
         scope=Scope.CONTROL,
         response=DeviceAnswer,
+        problems=(REGISTRY_IS_LEGACY,),
         tagged=True,
         conditions=(IF_MATCH,),
         tag=TAG,

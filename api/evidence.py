@@ -164,6 +164,12 @@ class CycleSummary(AnswerModel):
     switched_off: list[str] | None = Field(
         None, description="connections that are inactive, so that they were not called; or absent"
     )
+    left_out: dict[str, str] | None = Field(
+        None, description="by provider_id: why the provider mode left it out; or absent"
+    )
+    skipped: str | None = Field(
+        None, description="why the whole cycle was skipped, if it was for the cutover; or absent"
+    )
 
 
 EvidenceDict = Annotated[dict[str, Any], DescribedAs(Evidence)]

@@ -19,9 +19,11 @@ from api.policy import PolicyBody, refuse_contradictions, with_interval
 from api.problems import FaultyPart, Problem
 from api.provider_body import ProviderBody, body_of, refuse_faults
 from api.provider_credentials import ConfigurationWarning, check_credential, refuse_credential
+from api.providers import warn_of_flags
 from api.services import ApiServices
 from api.shapes import AnswerModel, Identifier
 from api.time_zones import TimeZone
+from domain.cutover import NEW_CUTOVER
 from domain.model import ProviderConnection
 
 MAX_WORKSPACES = 100
@@ -146,9 +148,13 @@ async def _check_connection(
         base_url=body.base_url,
         credential=body.credential,
         settings=body.settings,
+        simulated=body.simulated,
     )
     refuse_credential(wanted, stored, provider, services.credentials, is_named=True)
-    return await check_credential(body.credential, services.credentials)
+    warnings = await check_credential(body.credential, services.credentials)
+    workspace = await services.registry.get_workspace(workspace_id)
+    flags = NEW_CUTOVER if workspace is None else workspace.cutover
+    return [*warnings, *warn_of_flags(wanted, flags)]
 
 
 def _within(place: str, part: PartT) -> PartT:

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import Field
 from quart import Response, request
 
-from api.auth import current_author, no_such_workspace
+from api.auth import current_author, current_workspace, no_such_workspace
 from api.bodies import Instant, json_response, read_json, read_query
 from api.conflicts import locate_conflict
 from api.cursors import PageQuery
@@ -35,6 +35,8 @@ from api.provider_body import ProviderBody, body_of, refuse_faults
 from api.provider_credentials import ConfigurationWarning, check_credential, refuse_credential
 from api.services import ApiServices
 from api.shapes import AnswerModel, Overrides
+from domain.asking import why_not_asked
+from domain.cutover import Cutover
 from domain.model import ProviderConnection
 from domain.registry import Moved, Refusal, Stored, revision_of
 from ports.providers import Provider
@@ -305,6 +307,7 @@ async def _store(
     )
     refuse_credential(connection, stored, provider, services.credentials, is_named=wanted.is_named)
     warnings = await check_credential(body.credential, services.credentials)
+    warnings += warn_of_flags(connection, current_workspace().cutover)
     answer = await services.registry.put_provider(
         connection, expected=expected, by=current_author()
     )
@@ -313,6 +316,15 @@ async def _store(
     services.nudges.registry_changed()
     shown = StoredProvider(**dict(_present(connection)), warnings=warnings)
     return tagged_response(shown, answer.revision, 201 if answer.created else 200)
+
+
+def warn_of_flags(connection: ProviderConnection, flags: Cutover) -> list[ConfigurationWarning]:
+    """Return a warning if the provider mode leaves the connection out."""
+    why = why_not_asked(connection, flags) if flags.is_collecting else None
+    if why is None:
+        return []
+    detail = f"Nothing is collected over it: {why}. Set provider_mode to mixed (…/cutover)."
+    return [ConfigurationWarning(pointer="/simulated", detail=detail)]
 
 
 def _no_such_connection(provider_id: str) -> Problem:

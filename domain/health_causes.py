@@ -10,6 +10,7 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from domain.asking import why_not_asked
 from domain.health_answer import due_seconds, is_since_activation, max_seconds_without_news
 from domain.health_facts import age_seconds, is_later, is_within
 from domain.health_reason import Cause, HealthReason, Party, cause
@@ -69,12 +70,14 @@ def find_gap(facts: HealthFacts, now: datetime) -> datetime | None:
     """Return an instant in our newest gap: data that came before it proves nothing. None: no gap.
 
     Before a cycle that starts too late, or is overdue now, something may have been heard for as
-    long as a cycle may take to come. It shows that our side was there.
+    long as a cycle may take to come. It shows that our side was there. While flags kept us from
+    asking, we heard nothing.
     """
     longest = _max_between_starts(facts)
     is_overdue = now - _find_last_start(facts) > longest
     back_at = now if is_overdue else _find_end_of_gap(facts)
-    return None if back_at is None else back_at - longest
+    gap_at = None if back_at is None else back_at - longest
+    return _newest(gap_at, _find_asking_since(facts))
 
 
 def _find_end_of_gap(facts: HealthFacts) -> datetime | None:
@@ -87,7 +90,7 @@ def _find_end_of_gap(facts: HealthFacts) -> datetime | None:
     newest, earlier = collector.last_cycle_started_at, collector.earlier_cycle_started_at
     if newest is None or earlier is None:
         return None
-    running_since = max(earlier, facts.workspace.scheduled_since or earlier)
+    running_since = _newest(earlier, _find_collecting_since(facts)) or earlier
     return newest if newest - running_since > _max_between_starts(facts) else None
 
 
@@ -101,6 +104,9 @@ def _find_switched_off(facts: HealthFacts) -> Cause | None:
     if not facts.connection.active:
         since = facts.connection_changed_at
         return cause(HealthReason.SWITCHED_OFF, since, "the connection is inactive")
+    why = why_not_asked(facts.connection, facts.workspace.cutover)
+    if why is not None:
+        return cause(HealthReason.SWITCHED_OFF, facts.workspace.asking_changed_at, why)
     return None
 
 
@@ -153,7 +159,21 @@ def _find_last_start(facts: HealthFacts) -> datetime:
     Without a start the time counts from the device's activation.
     """
     last_start_at = facts.collector.last_cycle_started_at or facts.device.activated_at
-    return max(last_start_at, facts.workspace.scheduled_since or last_start_at)
+    return _newest(last_start_at, _find_collecting_since(facts)) or last_start_at
+
+
+def _find_collecting_since(facts: HealthFacts) -> datetime | None:
+    """Return when our side last began to collect: by its place in the schedule, or by its flags."""
+    return _newest(facts.workspace.scheduled_since, _find_asking_since(facts))
+
+
+def _find_asking_since(facts: HealthFacts) -> datetime | None:
+    """Return when flags last changed whom we ask. They say nothing about what clients send."""
+    return None if facts.is_pushed else facts.workspace.asking_changed_at
+
+
+def _newest(*instants: datetime | None) -> datetime | None:
+    return max((each for each in instants if each is not None), default=None)
 
 
 def _is_closed_by_us(facts: HealthFacts) -> bool:
@@ -205,8 +225,9 @@ def _find_unanswered_return(facts: HealthFacts) -> datetime | None:
     record, back_at = facts.connection_record, facts.collector.earlier_cycle_started_at
     if back_at is None or record.call_ended_at is None or record.call_status != "succeeded":
         return None
-    known = (record.call_ended_at, facts.connection_changed_at, facts.workspace.scheduled_since)
-    running_since = max(instant for instant in known if instant is not None)
+    ended_at = record.call_ended_at
+    began_at = _newest(facts.connection_changed_at, _find_collecting_since(facts))
+    running_since = _newest(ended_at, began_at) or ended_at
     return back_at if back_at - running_since > _max_between_starts(facts) else None
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from domain.asking import under_flags
 from domain.health_answer import due_seconds, find_answers
 from domain.health_facts import age_seconds
 from domain.look_alikes import LookAlikes
@@ -136,7 +137,8 @@ def _show_error(
 
 def _find_next_poll(facts: HealthFacts, now: datetime) -> datetime | None:
     workspace = facts.workspace
-    is_off = not (workspace.active and facts.connection.active)
+    connection = under_flags(facts.connection, workspace.cutover)
+    is_off = not (workspace.active and connection.active)
     place = place_of(workspace)
     if is_off or facts.collector.is_paused or place is None:
         return None

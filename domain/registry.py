@@ -8,6 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from domain.asking import LEGACY_COLLECTS, under_flags
+from domain.changes import LEGACY_SYNC
+from domain.cutover import RegistrySource
 from domain.model import Policy, PolicyOverride, Workspace
 from domain.start_offsets import ExplicitPlace, Synchronized, check_offset, refuse_synchronized
 from domain.thresholds import check_override, check_policy
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
+    from domain.changes import Author
+    from domain.cutover import Cutover
     from domain.model import Device, ProviderConnection
     from domain.start_offsets import OtherStarts
     from domain.thresholds import ThresholdFault
@@ -60,6 +65,12 @@ class Moved(NamedTuple):
     revision: int
 
 
+class RegistryIsLegacy(NamedTuple):
+    """Devices are synchronised from the legacy system, so only that changes them."""
+
+    workspace_id: str
+
+
 class Archived(NamedTuple):
     """The command names a workspace or a connection that was archived. Nothing was stored."""
 
@@ -68,7 +79,7 @@ class Archived(NamedTuple):
 
 Answer = Stored | NotFound | Conflict | Moved
 # `Moved` is none: the command is judged again.
-Refusal = NotFound | Conflict | Archived | Synchronized
+Refusal = NotFound | Conflict | Archived | Synchronized | RegistryIsLegacy
 
 
 class DeviceDraft(NamedTuple):
@@ -218,6 +229,24 @@ def refuse_in_use(active_devices: int) -> Conflict | None:
     return Conflict(detail, "active")
 
 
+def refuse_legacy_devices(workspace: Workspace, by: Author) -> RegistryIsLegacy | None:
+    """Return why this author may not change the devices: the synchronisation alone may."""
+    if workspace.cutover.device_registry_source is not RegistrySource.LEGACY_SYNC:
+        return None
+    return None if by.who == LEGACY_SYNC.who else RegistryIsLegacy(workspace.workspace_id)
+
+
+def refuse_legacy_run(workspace: Workspace) -> Conflict | None:
+    """Return why a cycle at once would ask nothing: the legacy system alone collects."""
+    if workspace.cutover.is_collecting:
+        return None
+    detail = (
+        f"Nothing would be asked: {LEGACY_COLLECTS}. Set poll_owner to both_shadow or core "
+        "(…/cutover) to collect here."
+    )
+    return Conflict(detail, "poll_owner")
+
+
 def refuse_run(workspace: Workspace) -> Conflict | None:
     """Return why no cycle of an inactive workspace can be asked for."""
     if workspace.active:
@@ -229,11 +258,14 @@ def refuse_run(workspace: Workspace) -> Conflict | None:
     return Conflict(detail, "active")
 
 
-def refuse_idle(connections: Iterable[ProviderConnection]) -> Conflict | None:
+def refuse_idle(connections: Iterable[ProviderConnection], flags: Cutover) -> Conflict | None:
     """Return why no cycle of a workspace with these connections would ask any provider."""
     present = list(connections)
-    if any(one.is_asked for one in present):
+    if any(under_flags(one, flags).is_asked for one in present):
         return None
+    if any(one.is_asked for one in present):
+        detail = f"provider_mode is {flags.provider_mode}, which leaves out all active connections."
+        return Conflict(detail, "provider_mode")
     if not present:
         return Conflict("The workspace has no connection, so nothing would be asked. Add one.", "")
     if all(one.transport == "push" for one in present):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lastheard.fleet_model import FleetConnection, FleetDevice, FleetWorkspace
+from lastheard.fleet_model import NO_PERIOD, FleetConnection, FleetDevice, FleetWorkspace
 from lastheard.fleet_text import write_fleet
 from simulator.config import Vendor
 from simulator.server import CannotStart
@@ -45,7 +45,9 @@ def _workspace_of(tenant: Tenant, base_url: str) -> FleetWorkspace:
         transport="stream" if tenant.vendor is Vendor.VIRICITI else "poll",
         base_url=base_url,
         credential=f"file:{_secret_of(tenant)}",
-        simulated=True,
+        # Not marked as simulated: the provider mode of a new workspace asks real connections only.
+        # The simulated vendors keep no promise of their documents.
+        expected_update_seconds=NO_PERIOD,
     )
     return FleetWorkspace(
         id=tenant.name,

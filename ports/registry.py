@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         Moved,
         NotFound,
         PolicyDraft,
+        RegistryIsLegacy,
         Stored,
         Swap,
     )
@@ -56,6 +57,8 @@ class Registry(Protocol):
     exist yet; for another one it is refused with `Moved`. None expects any.
 
     What was archived stays readable and is never changed: a command is refused with `Archived`.
+    Devices that are synchronised from the legacy system are changed by nobody else: a command on
+    them is refused with `RegistryIsLegacy`.
 
     Lists are in key order after `after`, at most `limit`; `workspaces=None` means all. `archived`
     asks for archived ones instead of those in use.
@@ -145,7 +148,7 @@ class Registry(Protocol):
         may_swap: bool = False,
         digest: str | None = None,
         by: Author = SYSTEM,
-    ) -> list[Answer] | NotFound | Archived:
+    ) -> list[Answer] | NotFound | Archived | RegistryIsLegacy:
         """Store all drafts, or none if one is refused.
 
         `digest` makes them an import: one entry of the history with this SHA-256 stands for all.
@@ -163,7 +166,7 @@ class Registry(Protocol):
         *,
         expected: int | None = None,
         by: Author = SYSTEM,
-    ) -> Swapped | NotFound | Conflict | Moved | Archived:
+    ) -> Swapped | NotFound | Conflict | Moved | Archived | RegistryIsLegacy:
         """Give an active device another unit or vehicle under the same device_id.
 
         May be sent again: a swap to what the device has already changes nothing.
@@ -176,7 +179,7 @@ class Registry(Protocol):
         *,
         expected: int | None = None,
         by: Author = SYSTEM,
-    ) -> Device | NotFound | Moved:
+    ) -> Device | NotFound | Moved | RegistryIsLegacy:
         """Idempotent: a retired device stays retired at its first instant."""
 
     async def get_device(self, workspace_id: str, device_id: str) -> Device | None: ...

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 from domain.changes import SYSTEM, cycle_change
 from domain.cycles import CycleKey, CycleTrigger
 from domain.model import Workspace
-from domain.registry import NotFound, WorkspaceDraft, refuse_idle, refuse_run
+from domain.registry import (
+    NotFound,
+    WorkspaceDraft,
+    refuse_idle,
+    refuse_legacy_devices,
+    refuse_legacy_run,
+    refuse_run,
+)
 from domain.schedule import cycle_id
 from storage.changes import record_changes
 from storage.queries import sql
@@ -40,6 +47,7 @@ if TYPE_CHECKING:
         DeviceDraft,
         Moved,
         PolicyDraft,
+        RegistryIsLegacy,
         Stored,
         Swap,
     )
@@ -187,11 +195,15 @@ class PostgresRegistry:
         may_swap: bool = False,
         digest: str | None = None,
         by: Author = SYSTEM,
-    ) -> list[Answer] | NotFound | Archived:
-        async def work(connection: Connection) -> list[Answer] | NotFound | Archived:
+    ) -> list[Answer] | NotFound | Archived | RegistryIsLegacy:
+        async def work(
+            connection: Connection,
+        ) -> list[Answer] | NotFound | Archived | RegistryIsLegacy:
             locked = await lock_workspace(connection, workspace_id)
             if not isinstance(locked, Workspace):
                 return locked
+            if refusal := refuse_legacy_devices(locked, by):
+                return refusal
             return await put_devices(
                 connection, workspace_id, drafts, may_swap=may_swap, digest=digest, by=by
             )
@@ -206,11 +218,15 @@ class PostgresRegistry:
         *,
         expected: int | None = None,
         by: Author = SYSTEM,
-    ) -> Swapped | NotFound | Conflict | Moved | Archived:
-        async def work(connection: Connection) -> Swapped | NotFound | Conflict | Moved | Archived:
+    ) -> Swapped | NotFound | Conflict | Moved | Archived | RegistryIsLegacy:
+        async def work(
+            connection: Connection,
+        ) -> Swapped | NotFound | Conflict | Moved | Archived | RegistryIsLegacy:
             locked = await lock_workspace(connection, workspace_id)
             if not isinstance(locked, Workspace):
                 return NotFound("device") if isinstance(locked, NotFound) else locked
+            if refusal := refuse_legacy_devices(locked, by):
+                return refusal
             return await swap_device(
                 connection, workspace_id, device_id, swap, expected=expected, by=by
             )
@@ -224,10 +240,12 @@ class PostgresRegistry:
         *,
         expected: int | None = None,
         by: Author = SYSTEM,
-    ) -> Device | NotFound | Moved:
-        async def work(connection: Connection) -> Device | NotFound | Moved:
+    ) -> Device | NotFound | Moved | RegistryIsLegacy:
+        async def work(connection: Connection) -> Device | NotFound | Moved | RegistryIsLegacy:
             # Not refused in an archived workspace: there every device is retired already.
-            await connection.fetchrow(sql("lock_workspace"), workspace_id)
+            locked = await lock_workspace(connection, workspace_id)
+            if isinstance(locked, Workspace) and (refusal := refuse_legacy_devices(locked, by)):
+                return refusal
             return await retire_device(
                 connection, workspace_id, device_id, expected=expected, by=by
             )
@@ -262,7 +280,9 @@ class PostgresRegistry:
             if not isinstance(locked, Workspace):
                 return locked
             rows = await connection.fetch(sql("list_providers"), workspace_id, None, None, False)
-            if refusal := refuse_run(locked) or refuse_idle(map(to_connection, rows)):
+            connections = map(to_connection, rows)
+            refusal = refuse_run(locked) or refuse_legacy_run(locked)
+            if refusal := refusal or refuse_idle(connections, locked.cutover):
                 return refusal
             waiting: str | None = await connection.fetchval(
                 sql("find_requested_cycle"), workspace_id

@@ -32,6 +32,11 @@ ALTER TABLE workspaces
     ADD COLUMN asking_changed_at timestamptz,
     ADD CONSTRAINT workspaces_cutover_check CHECK (read_owner <> 'core' OR poll_owner <> 'legacy')
     """,
+    # Their simulated connections were asked until now, and shall be.
+    """
+UPDATE workspaces w SET provider_mode = 'mixed'
+WHERE EXISTS (SELECT FROM providers p WHERE p.workspace_id = w.workspace_id AND p.simulated)
+    """,
     """
 ALTER TABLE changes
     DROP CONSTRAINT changes_kind_check,

@@ -12,7 +12,16 @@ if TYPE_CHECKING:
 
     from domain.cutover import CutoverRefusal
     from domain.model import Device, Policy, ProviderConnection
-    from domain.registry import Answer, Archived, Conflict, DeviceDraft, Moved, NotFound, Stored
+    from domain.registry import (
+        Answer,
+        Archived,
+        Conflict,
+        DeviceDraft,
+        Moved,
+        NotFound,
+        RegistryIsLegacy,
+        Stored,
+    )
     from domain.start_offsets import Synchronized
     from ports.cutovers import CutoverDraft, ShutGate
     from ports.cycles import CycleStore
@@ -23,7 +32,7 @@ if TYPE_CHECKING:
     from ports.sessions import SessionStore
     from ports.upkeep import UpkeepStore
 
-    Refusable = Answer | Moved | Archived | Synchronized
+    Refusable = Answer | Moved | Archived | Synchronized | RegistryIsLegacy
 
 
 class Fleets(Protocol):
@@ -44,11 +53,11 @@ class Fleets(Protocol):
 
     async def put_devices(
         self, workspace_id: str, drafts: Sequence[DeviceDraft]
-    ) -> Sequence[Answer] | NotFound | Moved | Archived: ...
+    ) -> Sequence[Answer] | NotFound | Moved | Archived | RegistryIsLegacy: ...
 
     async def retire_device(
         self, workspace_id: str, device_id: str
-    ) -> Device | NotFound | Moved: ...
+    ) -> Device | NotFound | Moved | RegistryIsLegacy: ...
 
     async def request_cycle(
         self, workspace_id: str, trace_id: str
