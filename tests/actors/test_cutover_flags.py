@@ -125,7 +125,7 @@ async def test_a_cycle_in_flight_ends_under_the_flags_it_began_with(
     assert await run_cycle(shard, 1) is CycleOutcome.SKIPPED
 
 
-async def test_a_cycle_that_was_cut_short_under_former_flags_still_says_whom_it_did_not_ask(
+async def test_a_cut_cycle_says_whom_it_did_not_ask_whatever_flags_say(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """Its facts are those of its own connections, though none is asked by now."""
@@ -205,7 +205,7 @@ async def test_a_change_of_other_flags_leaves_an_open_stream_alone(
         nursery.cancel_scope.cancel()
 
 
-async def test_only_connections_that_are_asked_are_looked_at_for_silence(
+async def test_only_what_is_asked_is_looked_at_for_silence(
     harness: Harness, shard: Shard, autojump_clock: MockClock
 ) -> None:
     assert set((await shard.view()).stale_limits()) == {STEADY, LIVE}

@@ -224,7 +224,7 @@ async def test_a_cutover_is_judged_whole_and_stored_whole(
     assert await harness.get(PATH) == DEFAULT
 
 
-async def test_a_mistake_in_the_shape_names_the_expression_and_the_place(
+async def test_a_mistake_in_the_shape_names_expression_and_place(
     harness: Harness,
 ) -> None:
     values = {**SHAPE["values"], "items": "data[", "signals": {"soc_percent": {"value": "a b"}}}

@@ -53,7 +53,7 @@ WRITES = [
 
 
 @pytest.mark.parametrize(("method", "path", "body"), WRITES)
-async def test_a_change_of_synchronised_devices_is_409_with_the_way_out(
+async def test_changing_synchronised_devices_is_409_with_the_way_out(
     harness: Harness, method: str, path: str, body: Any
 ) -> None:
     before = await harness.walk(f"{NORTH}/devices?include_retired=true")
@@ -101,7 +101,7 @@ async def test_connections_of_a_legacy_registry_may_change(harness: Harness) -> 
 # --- Runs
 
 
-async def test_a_run_at_once_is_refused_while_the_legacy_system_collects(
+async def test_a_run_at_once_is_refused_while_legacy_collects(
     harness: Harness,
 ) -> None:
     await give_back(harness)
@@ -112,7 +112,7 @@ async def test_a_run_at_once_is_refused_while_the_legacy_system_collects(
     assert (await ask(harness, "POST", "/cycles", {})).status == 202
 
 
-async def test_a_run_at_once_is_refused_if_the_provider_mode_leaves_all_out(
+async def test_a_run_at_once_is_refused_if_the_mode_leaves_all_out(
     harness: Harness,
 ) -> None:
     await set_flags(harness, provider_mode="depot_sim")
@@ -150,7 +150,7 @@ async def test_the_check_of_a_fleet_warns_of_it_too(harness: Harness) -> None:
 # --- Data that clients send, and health
 
 
-async def test_what_clients_send_is_accepted_while_the_legacy_system_collects(
+async def test_what_clients_send_is_accepted_while_legacy_collects(
     harness: Harness,
 ) -> None:
     await give_back(harness)
@@ -167,7 +167,7 @@ async def test_what_clients_send_is_accepted_while_the_legacy_system_collects(
     assert answer.json["results"][0]["outcome"] == "accepted"
 
 
-async def test_late_devices_are_switched_off_while_the_legacy_system_collects(
+async def test_late_devices_are_switched_off_while_legacy_collects(
     harness: Harness,
 ) -> None:
     harness.let_pass(3601)

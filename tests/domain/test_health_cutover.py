@@ -28,7 +28,7 @@ def under(known: HealthFacts, flags: Cutover, since: datetime | None = None) -> 
 
 
 @pytest.mark.parametrize("known", [silent_for(minutes=9), silent_for(minutes=22)])
-def test_a_late_device_is_switched_off_while_the_legacy_system_collects(
+def test_a_late_device_is_switched_off_while_legacy_collects(
     known: HealthFacts,
 ) -> None:
     troubled = link(under(known, LEGACY, ago(hours=2)), call_status="failed")
@@ -117,7 +117,7 @@ def streamed_again(changed: datetime | None) -> HealthFacts:
     return under(known, Cutover(), changed)
 
 
-def test_another_vehicles_data_of_before_the_change_blames_nobody() -> None:
+def test_another_vehicles_data_of_before_the_change_is_no_answer() -> None:
     assert judge_health(streamed_again(None), NOW).reason is R.DEVICE_SILENT
     assert judge_health(streamed_again(ago(minutes=5)), NOW).reason is R.NO_ANSWER_YET
     assert judge_health(streamed_again(ago(minutes=7)), NOW).reason is R.DEVICE_SILENT
