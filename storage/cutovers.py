@@ -201,7 +201,7 @@ async def write_cutover(
 
 async def load_gate_view(connection: Connection, workspace_id: str, gate: GateSettings) -> GateView:
     """Return what the gate sees of the newest compared cycles."""
-    rows = await connection.fetch(sql("load_parity_counts"), workspace_id, gate.cycles)
+    rows = await connection.fetch(sql("load_gate_cycles"), workspace_id, gate.cycles, False)
     return view_gate([to_parity_counts(row) for row in rows], gate)
 
 
@@ -232,11 +232,11 @@ def to_stored_cutover(row: Row) -> StoredCutover:
 async def _find_shut(
     connection: Connection, workspace_id: str, gate: GateSettings
 ) -> ShutGate | None:
-    view = await load_gate_view(connection, workspace_id, gate)
+    rows = await connection.fetch(sql("load_gate_cycles"), workspace_id, gate.cycles, True)
+    view = view_gate([to_parity_counts(row) for row in rows], gate)
     refusal = refuse_gate(view, gate)
     if refusal is None:
         return None
-    rows = await connection.fetch(sql("load_parity_samples"), workspace_id, gate.cycles)
     samples = chain.from_iterable(orjson.loads(row["samples"]) for row in rows)
     return ShutGate(refusal, view, find_worst(samples))
 

@@ -17,6 +17,13 @@ SHADOW = Cutover(poll_owner=PollOwner.BOTH_SHADOW, read_owner=ReadOwner.LEGACY)
 NO_LEGACY = f"DELETE FROM cutovers WHERE workspace_id = '{OURS}'"
 
 
+# Comparisons count while they are recent. Only ours reads the legacy system's values.
+RECENT = (
+    "UPDATE parity_cycles SET compared_at = clock_timestamp()",
+    f"UPDATE workspaces SET read_owner = 'legacy' WHERE workspace_id = '{OURS}'",
+)
+
+
 def make(flags: Cutover, **rest: Any) -> CutoverDraft:
     return new_draft(flags)._replace(legacy=LEGACY, **rest)
 
@@ -30,7 +37,7 @@ async def read_cutovers(harness: Harness) -> Any:
     ]
 
 
-@drives("get_cutover", "load_parity_counts", "list_guardrail_events")
+@drives("get_cutover", "load_gate_cycles", "list_guardrail_events", prepared=RECENT)
 async def describe_a_cutover(harness: Harness) -> Any:
     report = await harness.stores.cutovers.describe_cutover(OURS, events=9)
     assert report is not None
@@ -53,10 +60,9 @@ async def put_a_first_cutover_and_roll_back(harness: Harness) -> Any:
     return answers, await cutovers.get_cutover(OURS)
 
 
-@drives("load_parity_counts", "load_parity_samples")
+@drives("load_gate_cycles", prepared=RECENT)
 async def knock_at_the_gate(harness: Harness) -> Any:
     cutovers = harness.stores.cutovers
-    await cutovers.put_cutover(OURS, draft=make(SHADOW))
     core_reads = make(Cutover(), gate=GateSettings(cycles=9))
     return await cutovers.put_cutover(OURS, draft=core_reads)
 

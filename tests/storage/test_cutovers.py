@@ -204,6 +204,38 @@ async def test_one_newest_cycle_shuts_the_gate(
     assert isinstance(await cutovers.put_cutover(WORKSPACE, draft=make(CORE_READS)), ShutGate)
 
 
+@pytest.mark.parametrize(
+    ("change", "is_open"),
+    [
+        ("UPDATE workspaces SET asking_changed_at = now() - interval '1 hour'", True),
+        ("UPDATE workspaces SET asking_changed_at = now() + interval '1 hour'", False),
+        ("UPDATE parity_cycles SET compared_at = compared_at - interval '119 minutes'", True),
+        ("UPDATE parity_cycles SET compared_at = compared_at - interval '121 minutes'", False),
+    ],
+)
+async def test_the_gate_counts_recent_comparisons_under_present_flags(
+    cutovers: PostgresCutovers, database: Database, change: str, is_open: bool
+) -> None:
+    """Twelve cycles of five minutes each: two hours are twice their time."""
+    await compare_cycles(database, cycles=12)
+    await database.run(lambda connection: connection.execute(change))
+    report = await cutovers.describe_cutover(WORKSPACE, events=1)
+    assert report is not None
+    assert report.view.is_open is is_open
+    answer = await cutovers.put_cutover(WORKSPACE, draft=make(CORE_READS))
+    assert isinstance(answer, Stored) is is_open
+
+
+async def test_after_a_rollback_the_gate_asks_for_new_comparisons(
+    cutovers: PostgresCutovers, database: Database
+) -> None:
+    await compare_cycles(database, cycles=12)
+    await cutovers.put_cutover(WORKSPACE, draft=make(CORE_READS))
+    await cutovers.roll_back(WORKSPACE, reason="values look wrong")
+    await cutovers.put_cutover(WORKSPACE, draft=make(SHADOW))
+    assert isinstance(await cutovers.put_cutover(WORKSPACE, draft=make(CORE_READS)), ShutGate)
+
+
 async def test_force_passes_the_shut_gate_and_is_in_the_history(
     cast: Cast, cutovers: PostgresCutovers
 ) -> None:
