@@ -42,6 +42,7 @@ from api.provider_ingest import declare_provider_ingest
 from api.provider_trial import declare_provider_trial
 from api.providers import declare_providers
 from api.quarantine import declare_quarantine
+from api.registry_sync import declare_registry_sync
 from api.rejections import declare_rejections
 from api.runtime import declare_runtime
 from api.services import ApiServices
@@ -72,6 +73,7 @@ _RESOURCES: tuple[Callable[[Operations, ApiServices], None], ...] = (
     declare_policy_history,
     declare_cutover,
     declare_parity,
+    declare_registry_sync,
     declare_providers,
     declare_provider_trial,
     declare_devices,

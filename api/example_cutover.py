@@ -82,6 +82,25 @@ CUTOVERS: Final[Mapping[str, Any]] = MappingProxyType(
         "legacy_failed_at": None,
         "legacy_fault": None,
         "rolled_back_at": None,
+        "SyncBody.force": None,
+        "SyncBody.dry_run": True,
+        "SyncAnswer.outcome": "synced",
+        "SyncAnswer.synced_at": "2026-03-01T11:59:27Z",
+        "SyncAnswer.answered_at": "2026-03-01T11:59:26Z",
+        "SyncAnswer.detail": None,
+        "SyncAnswer.counts": {
+            "unchanged": 48,
+            "created": 1,
+            "changed": 0,
+            "swapped": 0,
+            "activated": 0,
+            "returned": 0,
+            "retired": 0,
+            "held_back": 1,
+            "refused": 0,
+        },
+        "SyncAnswer.held_back": [{"device_id": "bus-7", "vehicle_id": "7", "why": "left_out_once"}],
+        "SyncAnswer.refused": [],
     }
 )
 CUTOVER_PROBLEMS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(

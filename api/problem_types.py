@@ -69,6 +69,9 @@ PRECONDITION_REQUIRED = ProblemType("precondition-required", 428, "A write needs
 RATE_LIMITED = ProblemType("rate-limited", 429, "Too many requests in too short a time")
 INTERNAL_ERROR = ProblemType("internal-error", 500, "The request met a fault of this service")
 LEGACY_UNREACHABLE = ProblemType("legacy-unreachable", 502, "The legacy system did not answer")
+LEGACY_UNFIT = ProblemType(
+    "legacy-unfit", 502, "The legacy system's answer does not fit its configured shape"
+)
 OVERLOADED = ProblemType("overloaded", 503, "Too much work is waiting")
 DEADLINE_PASSED = ProblemType(
     "deadline-passed", 503, "The request took too long; whether it took effect is not known"

@@ -94,7 +94,23 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "replay": "an update of quarantine that was replayed; `after` has its outcome",
             "cutover": "flags, legacy system, gate or guardrails of a workspace; `after` has "
             "`rollback` or `force` where there was one",
-            "sync": "devices, by a synchronisation with the legacy registry",
+            "sync": "many devices at once, by a synchronisation with the legacy registry; `after` "
+            "has the counts, and `force` where there was one",
+        },
+        "SyncOutcome": {
+            "synced": "the answer was applied",
+            "incomplete": "items of the answer do not fit the shape; the others were applied, and "
+            "no device was retired",
+            "doubted": "the answer left out too many devices; it was applied, and no device was "
+            "retired",
+            "unreachable": "the legacy system did not answer; nothing was changed",
+            "unfit": "the answer as a whole does not fit the shape; nothing was changed",
+        },
+        "HeldBackWhy": {
+            "left_out_once": "the complete answer before this one named it",
+            "too_many_left_out": "this answer is doubted",
+            "too_many_left_out_before": "the complete answer before this one was doubted",
+            "incomplete_answer": "its item may be one of those that do not fit",
         },
         "RegistrySource": {
             "legacy_sync": "the legacy system: its devices are synchronised each cycle, and "

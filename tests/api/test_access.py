@@ -76,6 +76,8 @@ CASES = (
     Case("put_cutover", "PUT", "/workspaces/{w}/cutover", "admin", {}),
     Case("patch_cutover", "PATCH", "/workspaces/{w}/cutover", "admin", {}),
     Case("list_parity", "GET", "/workspaces/{w}/cutover/parity", "read"),
+    Case("get_registry_sync", "GET", "/workspaces/{w}/cutover/sync", "read"),
+    Case("synchronise_registry", "POST", "/workspaces/{w}/cutover/sync", "admin", {}, 409),
     Case("roll_back_cutover", "POST", "/workspaces/{w}/cutover/rollback", "admin", ROLLBACK, 409),
     Case("list_providers", "GET", "/workspaces/{w}/providers", "read"),
     Case("get_provider", "GET", "/workspaces/{w}/providers/live", "read"),

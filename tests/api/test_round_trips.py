@@ -40,6 +40,7 @@ MOST = {
     "/policy/history": 2,
     "/cutover": 4,
     "/cutover/parity": 5,
+    "/cutover/sync": 2,
 }
 
 
@@ -54,6 +55,7 @@ class Counted:
             name: getattr(self.stores, name)
             for name in (
                 *("registry", "reads", "indicators", "changes", "keys", "quarantine", "cutovers"),
+                "legacy_syncs",
             )
         }
         stores["parity"] = self.stores.parity_reads

@@ -62,6 +62,7 @@ BODIES: Final[Mapping[str, Any]] = {
     "put_cutover": {"provider_mode": "mixed"},
     "patch_cutover": {"provider_mode": "mixed"},
     "roll_back_cutover": {"reason": "tried out"},
+    "synchronise_registry": {},
     "patch_provider": {"credential": "env:LASTHEARD_SECRET_NEW"},
     "patch_device": {"vehicle_name": "changed"},
     "put_provider": {
@@ -114,6 +115,11 @@ BODIES: Final[Mapping[str, Any]] = {
 PREPARED: Final[Mapping[str, str]] = {
     "archive_workspace": f"""
         UPDATE workspaces SET active = false, ordinal = NULL, scheduled_since = NULL
+        WHERE workspace_id = '{OURS}'
+    """,
+    "synchronise_registry": f"""
+        DELETE FROM legacy_syncs WHERE workspace_id = '{OURS}';
+        UPDATE workspaces SET device_registry_source = 'legacy_sync'
         WHERE workspace_id = '{OURS}'
     """,
     "archive_provider": f"UPDATE devices SET retired_at = now() WHERE workspace_id = '{OURS}'",
