@@ -20,6 +20,7 @@ from api.keys import Scope
 from lastheard.service import Service
 from lastheard.settings import Settings
 from simulator.config import SimulatorConfig, Tenant, Vendor
+from simulator.legacy_shape import SHAPE
 from simulator.server import Simulator, serve
 from storage.gateway import open_bridge
 from tests.acceptance.shard import Shard
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
+    from simulator.legacy_faults import LegacyFaults
     from storage.gateway import Connection
 
 T = TypeVar("T")
@@ -153,6 +155,22 @@ class Harness:
         """Cut every open stream at once."""
         await self._control("disconnect", {"abrupt": abrupt})
 
+    async def change_legacy(self, tenant: str, faults: str = "") -> None:
+        """Replace the faults of the tenant's legacy system by these."""
+        await self._control("legacy", {"tenant": tenant, "faults": faults})
+
+    def legacy_of(self) -> dict[str, Any]:
+        """Return the legacy system as a cutover has it. Writes its credential to a file."""
+        legacy = self.simulator.legacy
+        assert legacy is not None, "open the harness with `legacy`"
+        secret = self.folder / "legacy.secret"
+        secret.write_text(legacy.token)
+        return {
+            "base_url": self.simulator.http_url,
+            "credential": f"file:{secret}",
+            "shape": SHAPE,
+        }
+
     async def _control(self, name: str, order: dict[str, Any]) -> None:
         async with httpx.AsyncClient(timeout=5.0) as client:
             answer = await client.post(
@@ -184,8 +202,11 @@ async def open_harness(
     *tenants: Tenant,
     shards: Sequence[str] = ("shard-1",),
     seconds: float = 90.0,
+    legacy: LegacyFaults | None = None,
 ) -> AsyncIterator[Harness]:
     """Run simulator and shards during the block, then stop them in order.
+
+    `legacy`: the faults with which a legacy system of the same fleets begins; None for no such one.
 
     Raises TooSlowError if the block does not end within `seconds`.
     """
@@ -193,7 +214,7 @@ async def open_harness(
     with trio.fail_after(seconds):
         async with open_bridge(), trio.open_nursery() as nursery:
             simulator = await nursery.start(
-                partial(serve, SimulatorConfig(tenants=tenants, seed=7))
+                partial(serve, SimulatorConfig(tenants=tenants, seed=7, legacy=legacy))
             )
             harness = Harness(simulator, dsn, folder, nursery)
             for shard_id in shards:
