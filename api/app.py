@@ -47,6 +47,7 @@ from api.rejections import declare_rejections
 from api.runtime import declare_runtime
 from api.services import ApiServices
 from api.snapshots import declare_snapshots
+from api.workspace_list import declare_workspace_list
 from api.workspaces import declare_workspaces
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ PROBE_FRAME = FrameLimits(request_deadline_seconds=10.0, body_seconds=1.0, respo
 PROBES_IN_FLIGHT = 16
 
 _RESOURCES: tuple[Callable[[Operations, ApiServices], None], ...] = (
+    declare_workspace_list,
     declare_workspaces,
     declare_policy,
     declare_policy_preview,

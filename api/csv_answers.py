@@ -3,8 +3,9 @@
 Owns the choice, and the Link header to the rest. Columns and rows belong to each list.
 """
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final, Literal
 from urllib.parse import urlencode
 
 from pydantic import Field
@@ -16,6 +17,12 @@ from api.spreadsheet import CSV_MEDIA_TYPE, Cell, csv_response, write_csv
 JSON_OR_CSV = ("application/json", CSV_MEDIA_TYPE)
 LINKED = {
     "Link": 'of CSV only: `<?…>; rel="next"` leads to the rows after these; absent at the end'
+}
+SERVED_BY = "Served-By"
+NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+LINKED_AND_SERVED = {
+    **LINKED,
+    SERVED_BY: "of CSV only: whose values these are, `core` or `legacy`, with rows or without",
 }
 MAX_CSV_ROWS = 20_000
 MAX_DEVICES = 10_000  # of an import, and of a CSV that an import takes
@@ -42,10 +49,15 @@ class CsvQuery(PageQuery):
 
 
 def respond_csv(
-    columns: Sequence[str], rows: Sequence[Sequence[Cell]], filename: str, next_cursor: str | None
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Cell]],
+    filename: str,
+    next_cursor: str | None,
+    headers: Mapping[str, str] = NO_HEADERS,
 ) -> Response:
     """Return the rows under their columns. With a cursor, a Link leads to the rows after them."""
     response = csv_response(write_csv(columns, rows), filename)
+    response.headers.update(headers)
     if next_cursor is not None:
         # Relative, so that it holds behind a proxy that serves us under another path.
         kept = [

@@ -1,11 +1,12 @@
 """Keyset cursors: the place where a list's next page begins, in a form that clients cannot forge.
 
 A cursor has the keys of the last item shown, and `evaluated_at`, so that all pages of one list are
-judged at one instant. It is signed, so its keys may go into a query as they are. It is not
-encrypted, so it must never carry a secret.
+judged at one instant. It has the source of the list, so that no list goes on under another. It is
+signed, so its keys may go into a query as they are. It is not encrypted, so it must never carry a
+secret.
 
-Form: base64url(version byte · first 16 bytes of HMAC-SHA256 · JSON of kind, instant, keys), without
-padding.
+Form: base64url(version byte · first 16 bytes of HMAC-SHA256 · JSON of kind, instant, keys and the
+source unless it is core), without padding.
 """
 
 from __future__ import annotations
@@ -40,12 +41,14 @@ class Cursor:
     """The end of a page. `kind` names the list with its workspace, order and filters.
 
     These must be the same for all pages. `after` has the sort keys of the last item shown, in the
-    order of the list. Instants are aware, integers fit in 64 bits, floats are finite.
+    order of the list. Instants are aware, integers fit in 64 bits, floats are finite. `source` is
+    empty if all values are core's (api/sources.py).
     """
 
     kind: str
     evaluated_at: datetime
     after: tuple[Key, ...]
+    source: str = ""
 
 
 class PageQuery(RequestModel):
@@ -78,6 +81,7 @@ class CursorCodec:
                 cursor.kind,
                 _to_microseconds(cursor.evaluated_at),
                 [_to_plain(key) for key in cursor.after],
+                *([cursor.source] if cursor.source else []),
             ]
         )
         token = _to_text(VERSION + self._tag(payload) + payload)
@@ -92,14 +96,13 @@ class CursorCodec:
         payload = self._verified_payload(token)
         if payload is None:
             raise _refusal("Not a cursor of this API, or no longer valid; start again without one.")
-        written_for, evaluated_at, after = orjson.loads(payload)
+        written_for, evaluated_at, after, *source = orjson.loads(payload)
         if written_for != kind:
             raise _refusal(
                 "This cursor belongs to another list, or to other filters; start again without one."
             )
-        return Cursor(
-            kind, _from_microseconds(evaluated_at), tuple(_from_plain(key) for key in after)
-        )
+        keys = tuple(_from_plain(key) for key in after)
+        return Cursor(kind, _from_microseconds(evaluated_at), keys, *source)
 
     def _verified_payload(self, token: str) -> bytes | None:
         raw = _from_text(token)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from api.example_cutover import CUTOVER_PROBLEMS, CUTOVERS
 from api.example_cycles import CYCLES, EVENT
 from api.example_indicators import INDICATORS
+from api.example_legacy import LEGACY_PROBLEMS, UNAVAILABLE
 from api.example_policies import COUNTS, POLICIES
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ _VIN: Final = "WDB9634031L123456"
 MODELS: Final[Mapping[str, Any]] = MappingProxyType(
     {
         "IndicatorsAnswer": dict(INDICATORS),
+        "UnavailableWorkspace": dict(UNAVAILABLE),
         "DevicePatch": {"vehicle_name": "Bus 7 (spare)"},
         "ProviderPatch": {"active": False},
         "WorkspacePatch": {"name": "North depot"},
@@ -64,6 +66,7 @@ _CONFIGURATION: Final[Mapping[str, Any]] = {
     "name": "North depot",
     "archived_at": None,
     "time_zone": "Europe/Berlin",
+    "served_by": "core",
     "tags": ["depot north", "line 7"],
     "config_version": 12,
     "provider_type": "viriciti",
@@ -363,6 +366,7 @@ PROBLEMS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
                 {"detail": "Input should be greater than or equal to 1", "parameter": "limit"}
             ]
         },
+        **LEGACY_PROBLEMS,
         "unauthenticated": {"detail": "Send a key: Authorization: Bearer lh_…"},
         "precondition-failed": {
             "detail": 'Its ETag is "4" now. Nothing was stored. Read it again before you change it.'

@@ -7,13 +7,15 @@ from quart import Response, request
 
 from api.auth import current_workspace
 from api.bodies import Instant, json_response, read_query
-from api.csv_answers import JSON_OR_CSV, LINKED, CsvQuery, respond_csv
+from api.csv_answers import JSON_OR_CSV, LINKED_AND_SERVED, SERVED_BY, CsvQuery, respond_csv
 from api.keys import Scope
 from api.operations import Operations
 from api.outages import OUTAGE_DESCRIPTION, WorkspaceOutage, find_outage
 from api.paging import Paging
+from api.read_owners import LIST_PROBLEMS, SERVED_BY_DESCRIPTION, ReadOwnerQuery, source_of
 from api.services import ApiServices
 from api.shapes import AnswerModel
+from api.sources import open_source
 from api.spreadsheet import Cell
 from api.tags import TagFilter, to_cell
 from api.time_zones import TIME_ZONE_DESCRIPTION
@@ -28,6 +30,7 @@ from api.verdicts import (
     present_verdict,
     verdict_fields,
 )
+from domain.cutover import ReadOwner
 from domain.health_state import State
 
 COLUMNS = (
@@ -50,6 +53,7 @@ COLUMNS = (
     "last_observed_at",
     "configured_at",
     "tags",
+    "served_by",
 )
 
 
@@ -62,6 +66,7 @@ class HealthReport(AnswerModel):
     workspace_id: str
     workspace_active: bool = Field(description=ACTIVE_DESCRIPTION)
     time_zone: str = Field(description=TIME_ZONE_DESCRIPTION)
+    served_by: ReadOwner = Field(description=SERVED_BY_DESCRIPTION)
     evaluated_at: Instant
     counts: dict[State, int]
     workspace_outage: WorkspaceOutage | None = Field(description=OUTAGE_DESCRIPTION)
@@ -69,7 +74,7 @@ class HealthReport(AnswerModel):
     next_cursor: str | None
 
 
-class HealthReportQuery(CsvQuery):
+class HealthReportQuery(CsvQuery, ReadOwnerQuery):
     state: tuple[State, ...] = Field(
         (), description="only devices in one of these states; repeat it for more"
     )
@@ -86,7 +91,8 @@ def declare_health(operations: Operations, services: ApiServices) -> None:
         query=HealthReportQuery,
         response=HealthReport,
         media_types=JSON_OR_CSV,
-        headers=LINKED,
+        headers=LINKED_AND_SERVED,
+        problems=LIST_PROBLEMS,
         tag="health",
     )
     async def report_health(workspace_id: str) -> Response:
@@ -95,31 +101,36 @@ def declare_health(operations: Operations, services: ApiServices) -> None:
         JSON, or CSV without the evidence.
 
         All pages are judged at the evaluated_at of the first. In an inactive workspace every device
-        that is late is `switched_off`.
+        that is late is `switched_off`. Under `read_owner` legacy states and reasons are judged on
+        the legacy system's times, and nothing is said of our own collecting.
         """
         query = read_query(request, HealthReportQuery)
         states = frozenset(query.state) or None
         kind = f"health {workspace_id} {sorted(states or ())} {query.tag}"
-        wanted = page_query(query, paging.decode(query.cursor, kind))
+        cursor = paging.decode(query.cursor, kind)
+        wanted = page_query(query, cursor)
         wanted = wanted._replace(states=states, with_inactive=True, tag=query.tag)
-        only = frozenset({workspace_id})
+        source = await open_source(services, current_workspace(), query.read_owner, cursor)
+        served_by = source_of(source.served_by)
         if query.wants_csv:
-            rows, last = await load_rows(services, only, wanted, _to_row)
-            following = last.next_cursor(paging, kind)
-            return respond_csv(COLUMNS, rows, f"health-{workspace_id}.csv", following)
-        page = await load_judged(services, only, wanted)
+            rows, last = await load_rows(services, source, wanted, _to_row)
+            following = last.next_cursor(paging, kind, served_by)
+            headers = {SERVED_BY: source.served_by}
+            return respond_csv(COLUMNS, rows, f"health-{workspace_id}.csv", following, headers)
+        page = await load_judged(services, source, wanted)
         return json_response(
             HealthReport(
                 workspace_id=workspace_id,
                 workspace_active=current_workspace().active,
                 time_zone=current_workspace().time_zone,
+                served_by=source.served_by,
                 evaluated_at=page.evaluated_at,
                 counts=dict(page.counts),
                 workspace_outage=None
                 if query.cursor
-                else await find_outage(services, workspace_id, page),
+                else await find_outage(services, source, page),
                 items=[present_verdict(item) for item in page.items],
-                next_cursor=page.next_cursor(paging, kind),
+                next_cursor=page.next_cursor(paging, kind, served_by),
             )
         )
 

@@ -14,13 +14,27 @@ from quart import Response, request
 
 from api.auth import current_access, current_workspace
 from api.bodies import Instant, json_response, read_query
-from api.csv_answers import JSON_OR_CSV, LINKED, CsvQuery, respond_csv
+from api.csv_answers import (
+    JSON_OR_CSV,
+    LINKED,
+    LINKED_AND_SERVED,
+    MAX_CSV_ROWS,
+    ROWS_PER_QUERY,
+    SERVED_BY,
+    CsvQuery,
+    respond_csv,
+)
+from api.cursors import Cursor
 from api.keys import Scope
+from api.legacy_survey import UNAVAILABLE_DESCRIPTION, UnavailableWorkspace
 from api.operations import Operations
 from api.outages import OUTAGE_DESCRIPTION, WorkspaceOutage, find_outage
 from api.paging import Paging
+from api.problem_types import SOURCE_CHANGED
+from api.read_owners import LIST_PROBLEMS, SERVED_BY_DESCRIPTION, ReadOwnerQuery, source_of
 from api.services import ApiServices
 from api.shapes import AnswerModel, Identifier
+from api.sources import open_source
 from api.spreadsheet import Cell
 from api.tags import TagFilter, to_cell
 from api.time_zones import TIME_ZONE_DESCRIPTION
@@ -34,6 +48,8 @@ from api.verdicts import (
     page_query,
     verdict_fields,
 )
+from api.worklist_source import WorklistSource
+from domain.cutover import ReadOwner
 from domain.health_facts import age_seconds
 from domain.health_state import State
 from ports.reads import HealthQuery
@@ -57,6 +73,7 @@ COLUMNS = (
     "away_for_seconds",
     "last_observed_at",
     "tags",
+    "served_by",
 )
 
 
@@ -85,6 +102,7 @@ class IssueReport(AnswerModel):
     workspace_id: str
     workspace_active: bool = Field(description=ACTIVE_DESCRIPTION)
     time_zone: str = Field(description=TIME_ZONE_DESCRIPTION)
+    served_by: ReadOwner = Field(description=SERVED_BY_DESCRIPTION)
     evaluated_at: Instant
     counts: dict[State, int]
     workspace_outage: WorkspaceOutage | None = Field(description=OUTAGE_DESCRIPTION)
@@ -97,6 +115,7 @@ class Worklist(AnswerModel):
 
     evaluated_at: Instant
     counts: dict[State, int]
+    unavailable_workspaces: list[UnavailableWorkspace] = Field(description=UNAVAILABLE_DESCRIPTION)
     items: list[IssueAnswer]
     next_cursor: str | None
 
@@ -108,6 +127,10 @@ class IssueQuery(CsvQuery):
     @property
     def states(self) -> frozenset[State]:
         return frozenset(State(state.value) for state in self.state or IssueState)
+
+
+class IssuesOfOneQuery(IssueQuery, ReadOwnerQuery):
+    """The query of a workspace's issues."""
 
 
 class WorklistQuery(IssueQuery):
@@ -128,10 +151,11 @@ def _declare_issues_of_one(operations: Operations, services: ApiServices) -> Non
         "GET",
         "/workspaces/{workspace_id}/issues",
         scope=Scope.READ,
-        query=IssueQuery,
+        query=IssuesOfOneQuery,
         response=IssueReport,
         media_types=JSON_OR_CSV,
-        headers=LINKED,
+        headers=LINKED_AND_SERVED,
+        problems=LIST_PROBLEMS,
         tag="issues",
     )
     async def list_issues(workspace_id: str) -> Response:
@@ -139,28 +163,32 @@ def _declare_issues_of_one(operations: Operations, services: ApiServices) -> Non
 
         JSON or CSV. An inactive workspace has no issues: `workspace_active` says so.
         """
-        query = read_query(request, IssueQuery)
-        only = frozenset({workspace_id})
+        query = read_query(request, IssuesOfOneQuery)
         kind = f"issues away {workspace_id} {sorted(query.states)} {query.tag}"
-        wanted = _issue_query(query, paging, kind)
+        cursor = paging.decode(query.cursor, kind)
+        wanted = _issue_query(query, cursor)
+        source = await open_source(services, current_workspace(), query.read_owner, cursor)
+        served_by = source_of(source.served_by)
         if query.wants_csv:
-            rows, last = await load_rows(services, only, wanted, _to_row)
-            following = last.next_cursor(paging, kind)
-            return respond_csv(COLUMNS, rows, f"issues-{workspace_id}.csv", following)
-        page = await load_judged(services, only, wanted)
+            rows, last = await load_rows(services, source, wanted, _to_row)
+            following = last.next_cursor(paging, kind, served_by)
+            headers = {SERVED_BY: source.served_by}
+            return respond_csv(COLUMNS, rows, f"issues-{workspace_id}.csv", following, headers)
+        page = await load_judged(services, source, wanted)
         _log_configured_no_data(services, page)
         return json_response(
             IssueReport(
                 workspace_id=workspace_id,
                 workspace_active=current_workspace().active,
                 time_zone=current_workspace().time_zone,
+                served_by=source.served_by,
                 evaluated_at=page.evaluated_at,
                 counts=dict(page.counts),
                 workspace_outage=None
                 if query.cursor
-                else await find_outage(services, workspace_id, page),
+                else await find_outage(services, source, page),
                 items=[_present(item, page) for item in page.items],
-                next_cursor=page.next_cursor(paging, kind),
+                next_cursor=page.next_cursor(paging, kind, served_by),
             )
         )
 
@@ -176,35 +204,42 @@ def _declare_worklist(operations: Operations, services: ApiServices) -> None:
         response=Worklist,
         media_types=JSON_OR_CSV,
         headers=LINKED,
+        problems=(SOURCE_CHANGED,),
         tag="issues",
     )
     async def list_worklist() -> Response:
         """List the issues of all workspaces that the key sees, away longest first.
 
-        JSON or CSV.
+        JSON or CSV. Each workspace is shown by core or its legacy system, as its `read_owner` says.
+        A workspace whose legacy system does not answer within 8 s is named in
+        `unavailable_workspaces`. A CSV begins with a row for each of these, without a device.
         """
         query = read_query(request, WorklistQuery)
-        workspaces = _workspaces_of(query)
         kind = _worklist_kind(query)
-        wanted = _issue_query(query, paging, kind)
+        cursor = paging.decode(query.cursor, kind)
+        wanted = _issue_query(query, cursor)
+        most = 1 + (MAX_CSV_ROWS + ROWS_PER_QUERY if query.wants_csv else query.limit)
+        source = WorklistSource(services, _workspaces_of(query), most=most, cursor=cursor)
         if query.wants_csv:
-            rows, last = await load_rows(services, workspaces, wanted, _to_row)
-            following = last.next_cursor(paging, kind)
+            rows, last = await load_rows(services, source, wanted, _to_row)
+            rows = [*map(_to_row_of_unavailable, source.unavailable), *rows]
+            following = last.next_cursor(paging, kind, source.source)
             return respond_csv(COLUMNS, rows, "worklist.csv", following)
-        page = await load_judged(services, workspaces, wanted)
+        page = await load_judged(services, source, wanted)
         _log_configured_no_data(services, page)
         return json_response(
             Worklist(
                 evaluated_at=page.evaluated_at,
                 counts=dict(page.counts),
+                unavailable_workspaces=source.unavailable,
                 items=[_present(item, page) for item in page.items],
-                next_cursor=page.next_cursor(paging, kind),
+                next_cursor=page.next_cursor(paging, kind, source.source),
             )
         )
 
 
-def _issue_query(query: IssueQuery, paging: Paging, kind: str) -> HealthQuery:
-    wanted = page_query(query, paging.decode(query.cursor, kind))
+def _issue_query(query: IssueQuery, cursor: Cursor | None) -> HealthQuery:
+    wanted = page_query(query, cursor)
     return wanted._replace(states=query.states, order="silence", tag=query.tag)
 
 
@@ -232,6 +267,17 @@ def _to_row(judged: JudgedDevice, page: JudgedPage) -> Sequence[Cell]:
         "tags": to_cell(judged.facts.device.tags),
     }
     return [issue[name] for name in COLUMNS]
+
+
+def _to_row_of_unavailable(workspace: UnavailableWorkspace) -> Sequence[Cell]:
+    """Return a row that names the workspace and the reason, since a CSV has no other place."""
+    known = {
+        "workspace_id": workspace.workspace_id,
+        "state": "unavailable",
+        "reason": workspace.reason,
+        "served_by": ReadOwner.LEGACY,
+    }
+    return [known.get(name) for name in COLUMNS]
 
 
 def _present(judged: JudgedDevice, page: JudgedPage) -> IssueAnswer:

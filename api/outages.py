@@ -16,6 +16,7 @@ from api.bodies import Instant
 from api.evidence import EvidenceDict
 from api.services import ApiServices
 from api.shapes import AnswerModel
+from api.sources import PageSource
 from api.verdicts import JudgedDevice, JudgedPage, load_judged
 from domain.health_reason import SHARED_REASONS, HealthReason, Party
 from domain.health_state import State
@@ -46,12 +47,13 @@ class WorkspaceOutage(AnswerModel):
 
 
 async def find_outage(
-    services: ApiServices, workspace_id: str, page: JudgedPage
+    services: ApiServices, source: PageSource, page: JudgedPage
 ) -> WorkspaceOutage | None:
-    """Return the outage of this workspace at the instant of `page`, its first page; or None.
+    """Return the outage of a workspace at the instant of `page`, its first page; or None.
 
     When the page has only some of the devices, all are read, page by page, until one device
-    contradicts an outage. A fleet with a healthy device costs no further page.
+    contradicts an outage. A fleet with a healthy device costs no further page. No shared cause is
+    known of what a legacy system collects, so it shows no outage.
     """
     total = sum(page.counts.values())
     if total == 0 or page.counts[State.HEALTHY] or not _have_shared_causes(page.items):
@@ -59,20 +61,20 @@ async def find_outage(
     seen = (
         page.items
         if len(page.items) == total
-        else await _survey(services, workspace_id, page.evaluated_at)
+        else await _survey(services, source, page.evaluated_at)
     )
     affected = [item for item in seen if item.verdict.reason in SHARED_REASONS]
     return _describe(affected) if affected else None
 
 
 async def _survey(
-    services: ApiServices, workspace_id: str, evaluated_at: datetime
+    services: ApiServices, source: PageSource, evaluated_at: datetime
 ) -> list[JudgedDevice]:
-    """Return all devices of the workspace; empty if one of them contradicts an outage."""
+    """Return all devices of the source; empty if one of them contradicts an outage."""
     seen: list[JudgedDevice] = []
     query = HealthQuery(limit=_SURVEY_LIMIT, now=evaluated_at, with_inactive=True)
     while True:
-        page = await load_judged(services, frozenset({workspace_id}), query)
+        page = await load_judged(services, source, query)
         if not _have_shared_causes(page.items):
             return []
         seen += page.items

@@ -39,12 +39,16 @@ class Paging:
         return None if cursor is None else cursor.after[0]
 
     def encode(
-        self, kind: str, keys: tuple[Key, ...] | None, evaluated_at: datetime | None = None
+        self,
+        kind: str,
+        keys: tuple[Key, ...] | None,
+        evaluated_at: datetime | None = None,
+        source: str = "",
     ) -> str | None:
         """Return the cursor after the item with `keys`; None when `keys` is None (no next page)."""
         if keys is None:
             return None
-        return self._codec.encode(Cursor(kind, evaluated_at or self._clock.now(), keys))
+        return self._codec.encode(Cursor(kind, evaluated_at or self._clock.now(), keys, source))
 
 
 def cut_page(rows: Sequence[RowT], limit: int) -> tuple[Sequence[RowT], RowT | None]:

@@ -33,6 +33,7 @@ from api.policy import (
 from api.problem_types import CONFLICT, SYNCHRONIZED_SCHEDULE
 from api.services import ApiServices
 from api.shapes import AnswerModel
+from api.sources import CoreSource
 from api.verdicts import (
     JudgedDevice,
     JudgedPage,
@@ -223,8 +224,9 @@ async def _preview(
     """
     tally = _Tally(candidate, limit)
     query = HealthQuery(limit=ROWS_PER_QUERY, with_inactive=True)
+    source = CoreSource(services, frozenset({stored.workspace_id}))
     while True:
-        page = await load_judged(services, frozenset({stored.workspace_id}), query)
+        page = await load_judged(services, source, query)
         await trio.lowlevel.checkpoint()
         tally.add(page)
         if page.last is None:

@@ -46,10 +46,13 @@ CONFLICT = ProblemType("conflict", 409, "The request disagrees with the stored s
 READ_WITHOUT_POLL = ProblemType(
     "read-without-poll", 409, "Core's values would be read while only the legacy system collects"
 )
-LEGACY_MISSING = ProblemType("legacy-missing", 409, "The flags ask a legacy system; there is none")
+LEGACY_MISSING = ProblemType("legacy-missing", 409, "No legacy system is configured")
 PARITY_GATE = ProblemType("parity-gate", 409, "Core and legacy system do not agree well enough yet")
 REGISTRY_IS_LEGACY = ProblemType(
     "registry-is-legacy", 409, "The devices are those of the legacy system"
+)
+SOURCE_CHANGED = ProblemType(
+    "source-changed", 409, "The cursor is of another source than the one that answers now"
 )
 PRECONDITION_FAILED = ProblemType(
     "precondition-failed", 412, "The resource is not as If-Match or If-None-Match requires"

@@ -17,8 +17,16 @@ from pydantic import BaseModel, Field
 from quart import Response
 from werkzeug.exceptions import HTTPException, InternalServerError
 
-from api.problem_types import DEPENDENCY_AWAY, INTERNAL_ERROR, ProblemType, type_of_status
+from api.problem_types import (
+    DEPENDENCY_AWAY,
+    INTERNAL_ERROR,
+    LEGACY_UNFIT,
+    LEGACY_UNREACHABLE,
+    ProblemType,
+    type_of_status,
+)
 from api.traces import current_trace_id
+from ports.legacy import LegacyUnfit, LegacyUnreachable
 from runtime.faults import EnvironmentFault
 
 if TYPE_CHECKING:
@@ -128,6 +136,8 @@ def problem_for(error: Exception) -> Problem:
     match error:
         case Problem():
             return error
+        case LegacyUnreachable() | LegacyUnfit():
+            return _problem_for_legacy(error)
         case EnvironmentFault():
             return _problem_for_fault(error)
         case InternalServerError():
@@ -155,6 +165,15 @@ def _problem_for_fault(fault: EnvironmentFault) -> Problem:
     _log.debug("request_refused_by_fault", fault=type(fault).__name__, exc_info=fault)
     wait = None if fault.permanent else (fault.retry_after or DEFAULT_RETRY_AFTER_SECONDS)
     return Problem(DEPENDENCY_AWAY, retry_after_seconds=wait)
+
+
+def _problem_for_legacy(fault: LegacyUnreachable | LegacyUnfit) -> Problem:
+    """Return a 502 that says what the legacy system did, and how core's values can be read."""
+    said = str(fault)
+    detail = f"{said[:1].upper()}{said[1:]}. Core's own values are at `?read_owner=core`."
+    if isinstance(fault, LegacyUnfit):
+        return Problem(LEGACY_UNFIT, detail, extensions={"expression": fault.expression})
+    return Problem(LEGACY_UNREACHABLE, detail, retry_after_seconds=fault.retry_after)
 
 
 def _problem_for_http(error: HTTPException) -> Problem:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from api.addresses import TrustedProxies
 from api.frame import FrameLimits
 from api.gate import GateLimits
+from api.legacy_answers import LegacyAnswers
 from api.senders import Senders
 from api.traffic import HttpTraffic
 
@@ -88,6 +89,7 @@ class ApiServices:
     is_paused: bool = False  # this process was started to collect nothing
     min_poll_interval_seconds: int = 60  # demos and tests lower it to 2
     senders: Senders = field(default_factory=Senders)
+    legacy_answers: LegacyAnswers = field(default_factory=LegacyAnswers)
     traffic: HttpTraffic = field(default_factory=HttpTraffic)
     probe_traffic: HttpTraffic = field(default_factory=HttpTraffic)
     limits: FrameLimits = field(default_factory=FrameLimits)

@@ -16,9 +16,12 @@ from api.csv_answers import MAX_CSV_ROWS, ROWS_PER_QUERY
 from api.cursors import Cursor, PageQuery
 from api.evidence import EvidenceDict
 from api.paging import Paging, cut_page
+from api.read_owners import SERVED_BY_DESCRIPTION
 from api.services import ApiServices
 from api.shapes import AnswerModel
+from api.sources import PageSource
 from api.spreadsheet import Cell
+from domain.cutover import ReadOwner
 from domain.health import Judge, Verdict
 from domain.health_facts import HealthFacts
 from domain.health_reason import HealthReason, Party
@@ -85,6 +88,7 @@ class VerdictAnswer(AnswerModel):
         description="signals that came once, and are older than they should be"
     )
     tags: list[str] = Field(description="the customer's labels of the device, sorted")
+    served_by: ReadOwner = Field(description=SERVED_BY_DESCRIPTION)
     thresholds: ThresholdsAnswer
     evidence: EvidenceDict
 
@@ -98,8 +102,12 @@ class JudgedDevice(NamedTuple):
     @property
     def position(self) -> WorklistPosition:
         """The device's place in the worklist: away longest first."""
-        device = self.facts.device
-        return WorklistPosition(self.facts.away_since, device.workspace_id, device.device_id)
+        return position_of(self.facts)
+
+
+def position_of(facts: HealthFacts) -> WorklistPosition:
+    """Return the device's place in the worklist, from its facts."""
+    return WorklistPosition(facts.away_since, facts.device.workspace_id, facts.device.device_id)
 
 
 class JudgedPage(NamedTuple):
@@ -113,18 +121,20 @@ class JudgedPage(NamedTuple):
     items: Sequence[JudgedDevice]
     last: JudgedDevice | None
 
-    def next_cursor(self, paging: Paging, kind: str) -> str | None:
+    def next_cursor(self, paging: Paging, kind: str, source: str) -> str | None:
+        """Return the cursor after this page. `source`: as in Cursor."""
         if self.last is None:
             return None
         since, workspace_id, device_id = self.last.position
-        return paging.encode(kind, (since, workspace_id, device_id), self.evaluated_at)
+        return paging.encode(kind, (since, workspace_id, device_id), self.evaluated_at, source)
 
 
-async def load_judged(
-    services: ApiServices, workspaces: frozenset[str] | None, query: HealthQuery
-) -> JudgedPage:
-    """Return a page of verdicts, all at the same instant: the database's now, or `query.now`."""
-    page = await services.reads.load_health(workspaces, query._replace(limit=query.limit + 1))
+async def load_judged(services: ApiServices, source: PageSource, query: HealthQuery) -> JudgedPage:
+    """Return a page of verdicts, all at the same instant: the database's now, or `query.now`.
+
+    Raises LegacyUnreachable and LegacyUnfit if the legacy system of one workspace is the source.
+    """
+    page = await source.load_page(query._replace(limit=query.limit + 1))
     rows, last = cut_page(page.rows, query.limit)
     judge = Judge(page.evaluated_at).judge
     items = [JudgedDevice(facts, judge(facts)) for facts in rows]
@@ -136,7 +146,7 @@ async def load_judged(
 
 async def load_rows(
     services: ApiServices,
-    workspaces: frozenset[str] | None,
+    source: PageSource,
     query: HealthQuery,
     to_row: Callable[[JudgedDevice, JudgedPage], Sequence[Cell]],
 ) -> tuple[list[Sequence[Cell]], JudgedPage]:
@@ -144,7 +154,7 @@ async def load_rows(
     rows: list[Sequence[Cell]] = []
     query = query._replace(limit=ROWS_PER_QUERY)
     while True:
-        page = await load_judged(services, workspaces, query)
+        page = await load_judged(services, source, query)
         rows += [to_row(item, page) for item in page.items]
         if page.last is None or len(rows) >= MAX_CSV_ROWS:
             return rows, page
@@ -190,6 +200,7 @@ def verdict_fields(judged: JudgedDevice) -> dict[str, Any]:
         "provider_lag_seconds": verdict.provider_lag_seconds,
         "old_signals": list(verdict.old_signals),
         "tags": list(device.tags),
+        "served_by": ReadOwner.LEGACY if facts.is_of_legacy else ReadOwner.CORE,
         "thresholds": present_thresholds(verdict.thresholds),
         "evidence": verdict.evidence,
     }

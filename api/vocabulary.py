@@ -124,7 +124,7 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "core": "this service alone",
         },
         "ReadOwner": {
-            "legacy": "the legacy system: reads show its values in this contract",
+            "legacy": "the legacy system: its values, with states and reasons judged on its times",
             "core": "this service",
         },
         "ParityVerdict": {
@@ -148,7 +148,12 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
         "StatementKind": {
             "named": "a record of the answer names the device",
             "left_out": "an answer that names every vehicle does not name it",
-            "error": "the answer has an error in place of its data",
+            "error": "the answer has an error in place of its data, or data that cannot be read",
+        },
+        "UnavailableReason": {
+            "legacy-unreachable": "its legacy system did not answer, or not in time",
+            "legacy-unfit": "the legacy system's answer does not fit its configured shape",
+            "source-changed": "core has begun to serve it; the next request has it",
         },
         "FaultClass": {
             "credentials": "the provider refuses the account",

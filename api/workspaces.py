@@ -12,13 +12,11 @@ from typing import Any
 from pydantic import Field
 from quart import Response, request
 
-from api.auth import current_access, current_author, current_workspace, no_such_workspace
-from api.bodies import Instant, RequestModel, json_response, read_json, read_query
+from api.auth import current_author, current_workspace, no_such_workspace
+from api.bodies import Instant, RequestModel, read_json
 from api.conflicts import locate_member
-from api.cursors import PageQuery
 from api.keys import Scope
 from api.operations import Operations
-from api.paging import Paging, cut_page
 from api.patching import PATCH_MEDIA_TYPES, patch_of, read_patch
 from api.policy import (
     OFFSET_DESCRIPTION,
@@ -42,8 +40,6 @@ from api.problems import FaultyPart, Problem
 from api.services import ApiServices
 from api.shapes import AnswerModel, Name
 from api.time_zones import TIME_ZONE_DESCRIPTION, TimeZone
-from api.verdicts import complete_counts
-from domain.health_state import State
 from domain.model import DEFAULT_TIME_ZONE, Workspace
 from domain.registry import (
     DEFAULT_INTERVAL_SECONDS,
@@ -101,65 +97,11 @@ class WorkspaceAnswer(AnswerModel):
     config_version: int = Field(description="grows with every change within the workspace")
 
 
-class ListedWorkspace(WorkspaceAnswer):
-    counts: dict[State, int] = Field(description="its active devices by state, as in its health")
-
-
-class WorkspaceList(AnswerModel):
-    """One page of workspaces. `counts` are of `evaluated_at`, as all pages of one list are."""
-
-    evaluated_at: Instant
-    items: list[ListedWorkspace]
-    next_cursor: str | None
-
-
-class WorkspaceQuery(PageQuery):
-    archived: bool = Field(False, description="list archived workspaces instead of those in use")
-
-
 def declare_workspaces(operations: Operations, services: ApiServices) -> None:
-    _declare_list(operations, services)
     _declare_get(operations, services)
     _declare_put(operations, services)
     _declare_patch(operations, services)
     _declare_archive(operations, services)
-
-
-def _declare_list(operations: Operations, services: ApiServices) -> None:
-    paging = Paging(services)
-
-    @operations.declare(
-        "GET",
-        "/workspaces",
-        scope=Scope.READ,
-        query=WorkspaceQuery,
-        response=WorkspaceList,
-        tag=_TAG,
-    )
-    async def list_workspaces() -> Response:
-        """List the workspaces that the key sees, by id, with their devices counted by state."""
-        query = read_query(request, WorkspaceQuery)
-        kind = f"{_KIND} {query.archived}"
-        cursor = paging.decode(query.cursor, kind)
-        after: Any = None if cursor is None else cursor.after[0]
-        rows = await services.registry.list_workspaces(
-            workspaces=current_access().workspaces,
-            after=after,
-            limit=query.limit + 1,
-            archived=query.archived,
-        )
-        page, last = cut_page(rows, query.limit)
-        now = None if cursor is None else cursor.evaluated_at
-        ids = [row.workspace_id for row in page]
-        evaluated_at, counts = await services.reads.count_states(ids, now)
-        following = None if last is None else (last.workspace_id,)
-        return json_response(
-            WorkspaceList(
-                evaluated_at=evaluated_at,
-                items=[_present_listed(row, counts.get(row.workspace_id, {})) for row in page],
-                next_cursor=paging.encode(kind, following, evaluated_at),
-            )
-        )
 
 
 def _declare_get(operations: Operations, services: ApiServices) -> None:
@@ -347,14 +289,10 @@ def _write(value: float | None) -> str:
 
 
 def _present(workspace: Workspace) -> WorkspaceAnswer:
-    return WorkspaceAnswer(**_fields(workspace))
+    return WorkspaceAnswer(**present_fields(workspace))
 
 
-def _present_listed(workspace: Workspace, counts: Mapping[State, int]) -> ListedWorkspace:
-    return ListedWorkspace(**_fields(workspace), counts=complete_counts(counts))
-
-
-def _fields(workspace: Workspace) -> dict[str, Any]:
+def present_fields(workspace: Workspace) -> dict[str, Any]:
     return {
         "workspace_id": workspace.workspace_id,
         "name": workspace.name,

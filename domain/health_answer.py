@@ -5,6 +5,7 @@ The device is blamed only on a recent answer. Pure, from stored facts alone.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from domain.health_facts import is_later, is_within
@@ -45,9 +46,11 @@ def find_answers(facts: HealthFacts) -> tuple[AnswerTimes, ...]:
 
     A provider that is asked has answered about a device if its newest statement is `named`. A
     complete incremental answer repeats that statement. A connection over which nothing is asked
-    answers by the data of other devices.
+    answers by the data of other devices. So does the legacy system, for a device that it names.
     """
     record = facts.connection_record
+    if facts.is_of_legacy and facts.statement != "named":
+        return ()
     if not facts.is_asked:
         found = [(facts.others_data_at, facts.others_data_at)]
     elif facts.statement == "named" and is_since_activation(facts, facts.statement_begun_at):
@@ -83,6 +86,25 @@ def has_recent_answer(
         and is_within(answer.ended_at, limit, now)
         and (facts.is_asked or is_later(answer.ended_at, gap_at))
         for answer in find_answers(facts)
+    )
+
+
+def has_legacy_answer(facts: HealthFacts, thresholds: Thresholds, now: datetime) -> bool:
+    """Return whether the legacy system shows that the device itself is silent.
+
+    It names the device, and heard another device of the connection when this one was late already,
+    not too long ago. If all devices fall silent together, its own collecting may have stopped.
+    """
+    received_at, others_at = facts.last_update_received_at, facts.others_data_at
+    if facts.statement != "named" or others_at is None:
+        return False
+    late_after = (
+        timedelta(seconds=thresholds.grace_seconds)
+        if received_at is None
+        else timedelta(seconds=thresholds.delayed_after_seconds)
+    )
+    return others_at > facts.silent_since + late_after and is_within(
+        others_at, max_seconds_without_news(facts, thresholds), now
     )
 
 

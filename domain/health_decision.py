@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from domain.health_answer import has_recent_answer
+from domain.health_answer import has_legacy_answer, has_recent_answer
 from domain.health_causes import find_causes, find_gap
 from domain.health_reason import CONNECTION_REASONS, Cause, HealthReason, Party, cause
 from domain.health_state import State
@@ -42,7 +42,13 @@ def decide_fresh(
 def decide_late(
     facts: HealthFacts, state: State, thresholds: Thresholds, now: datetime
 ) -> tuple[Cause, tuple[Cause, ...]]:
-    """Return the reason of a device that is not fresh, and all causes that hold now."""
+    """Return the reason of a device that is not fresh, and all causes that hold now.
+
+    No cause is known of what the legacy system collects: ours are about our own collecting.
+    """
+    if facts.is_of_legacy:
+        is_answered = has_legacy_answer(facts, thresholds, now)
+        return _decide_silence(state, is_answered=is_answered), ()
     causes = find_causes(facts, thresholds, now)
     reasons = {each.reason for each in causes}
     is_answered = _is_answered(facts, thresholds, reasons, now)

@@ -138,7 +138,7 @@ def _show_error(
 def _find_next_poll(facts: HealthFacts, now: datetime) -> datetime | None:
     workspace = facts.workspace
     connection = under_flags(facts.connection, workspace.cutover)
-    is_off = not (workspace.active and connection.active)
+    is_off = facts.is_of_legacy or not (workspace.active and connection.active)
     place = place_of(workspace)
     if is_off or facts.collector.is_paused or place is None:
         return None

@@ -97,6 +97,7 @@ class HealthFacts(NamedTuple):
     connection_changed_at: datetime | None = None  # the connection was switched on or off
     # Refused readings of the last two hours at most, by signal, as the ledger counts them.
     refused_signals: Mapping[str, int] = MappingProxyType({})
+    is_of_legacy: bool = False  # it is what the legacy system says: domain/legacy_health.py
 
     @property
     def lag_seconds(self) -> float | None:
@@ -119,7 +120,9 @@ class HealthFacts(NamedTuple):
 
         The worklist is sorted by it.
         """
-        return min(self.silent_since, self.last_observed_at or self.silent_since)
+        return find_away_since(
+            self.last_update_received_at, self.last_observed_at, self.device.activated_at
+        )
 
     @property
     def is_pushed(self) -> bool:
@@ -130,8 +133,11 @@ class HealthFacts(NamedTuple):
     def is_asked(self) -> bool:
         """Return whether calls are made over this connection: polls, or state calls of a stream.
 
-        A stream has a state endpoint if a call over it ever ended.
+        A stream has a state endpoint if a call over it ever ended. Nobody tells us how the legacy
+        system asks.
         """
+        if self.is_of_legacy:
+            return False
         record = self.connection_record
         return self.connection.transport == "poll" or (
             self.connection.transport == "stream"
@@ -154,6 +160,17 @@ class HealthFacts(NamedTuple):
         if record.data_device_id == self.device.device_id:
             return record.other_data_at
         return record.data_at
+
+
+def find_away_since(
+    received_at: datetime | None, observed_at: datetime | None, activated_at: datetime
+) -> datetime:
+    """Return the earlier of the last arrival, or else the activation, and the vehicle's own time.
+
+    SQL sorts by the same comparison (storage/sql/reads.sql).
+    """
+    silent_since = received_at or activated_at
+    return min(silent_since, observed_at or silent_since)
 
 
 def is_after_loss(received_at: datetime | None, stream_down_since: datetime | None) -> bool:

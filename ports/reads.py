@@ -12,13 +12,14 @@ if TYPE_CHECKING:
     from domain.health_facts import HealthFacts
     from domain.health_state import State
     from domain.held import Held
-    from domain.model import Device
+    from domain.model import Device, ProviderConnection, Workspace
     from domain.resource import Resource
+    from ports.legacy import LegacyConfiguration
 
 
 class SnapshotRow(NamedTuple):
     device: Device
-    version: int
+    version: int | None  # None: the values are a legacy system's
     document: Mapping[str, Held]
     last_update_received_at: datetime | None
     last_changed_at: datetime | None
@@ -105,6 +106,7 @@ class HealthQuery(NamedTuple):
     """`now=None` means the database's time at the request; a later page passes the first page's.
 
     `with_inactive`: devices of workspaces that are switched off, too. `tag`: only devices with it.
+    `by_read_owner`: without workspaces whose values the legacy system shows, which are named.
     """
 
     states: frozenset[State] | None = None
@@ -114,17 +116,44 @@ class HealthQuery(NamedTuple):
     now: datetime | None = None
     with_inactive: bool = False
     tag: str | None = None
+    by_read_owner: bool = False
 
 
 class HealthPage(NamedTuple):
     """Facts, not verdicts: `domain.health.judge_health` makes the verdict of each row.
 
-    Counts cover all devices.
+    Counts cover all devices. `left_to_legacy` has the workspaces that the query left out because
+    the legacy system shows their values.
     """
 
     evaluated_at: datetime
     counts: Mapping[State, int]
     rows: Sequence[HealthFacts]
+    left_to_legacy: frozenset[str] = frozenset()
+
+
+class FleetQuery(NamedTuple):
+    """The devices of a fleet that are wanted: the active ones in key order, or one, a retired too.
+
+    `limit=None` means all.
+    """
+
+    device_id: str | None = None
+    after: str | None = None
+    limit: int | None = None
+
+
+class FleetRow(NamedTuple):
+    """What is configured of one workspace: what its legacy system's values are read with.
+
+    `legacy` is None if no legacy system is configured. `connections` are all, by provider_id.
+    """
+
+    read_at: datetime
+    workspace: Workspace
+    legacy: LegacyConfiguration | None
+    connections: Mapping[str, ProviderConnection]
+    devices: Sequence[Device]
 
 
 class Reads(Protocol):
@@ -155,6 +184,9 @@ class Reads(Protocol):
     async def get_snapshot(
         self, workspace_id: str, device_id: str
     ) -> tuple[datetime, SnapshotRow] | None: ...
+    async def load_fleet(self, workspace_id: str, query: FleetQuery) -> FleetRow | None:
+        """Return the configuration and the devices; None if there is no such workspace."""
+
     async def list_events(
         self, workspace_id: str, device_id: str, *, before: EventPosition | None, limit: int
     ) -> list[EventRow]:

@@ -19,11 +19,10 @@ from domain.model import Workspace
 from domain.parity_gate import GateSettings, find_worst, passes_gate, refuse_gate, view_gate
 from domain.registry import Stored, find_move
 from ports.cutovers import CutoverDraft, CutoverReport, GuardrailEvent, ShutGate, StoredCutover
-from ports.legacy import LegacyConfiguration
 from storage.changes import record_changes
 from storage.queries import bound, sql
 from storage.registry.workspaces import lock_workspace
-from storage.rows import to_parity_counts, to_workspace
+from storage.rows import to_legacy_configuration, to_parity_counts, to_workspace
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -208,14 +207,9 @@ async def load_gate_view(connection: Connection, workspace_id: str, gate: GateSe
 def to_stored_cutover(row: Row) -> StoredCutover:
     """Return the cutover of a row of workspaces that is joined with its row of cutovers."""
     workspace = to_workspace(row)
-    legacy = None
-    if row["legacy_base_url"] is not None:
-        legacy = LegacyConfiguration(
-            row["legacy_base_url"], row["legacy_credential"], orjson.loads(row["legacy_shape"])
-        )
     draft = CutoverDraft(
         workspace.cutover,
-        legacy,
+        to_legacy_configuration(row),
         _read_settings(row["gate"], GateSettings()),
         _read_settings(row["guardrails"], GuardrailSettings()),
     )

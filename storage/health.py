@@ -94,6 +94,7 @@ class _Configuration(NamedTuple):
     """
 
     changes: int
+    left_to_legacy: frozenset[str]
     workspaces: dict[str, Workspace]
     connections: dict[tuple[str, str], ProviderConnection]
     changed_at: dict[tuple[str, str], datetime | None]  # connections were switched on or off
@@ -135,7 +136,7 @@ async def _fetch(
 
     async def work(connection: Connection) -> tuple[Sequence[Any], _Configuration] | None:
         classes = await connection.fetch(
-            sql("list_threshold_classes"), allowed, query.with_inactive
+            sql("list_threshold_classes"), allowed, query.with_inactive, query.by_read_owner
         )
         configuration = _read_configuration(classes)
         wanted = {
@@ -174,6 +175,7 @@ def _read_configuration(rows: Sequence[Any]) -> _Configuration:
         classes.append(_to_class(row, workspaces[workspace_id], connections[key]))
     return _Configuration(
         rows[0]["changes"],
+        frozenset(rows[0]["left_to_legacy"] or ()),
         workspaces,
         connections,
         changed_at,
@@ -239,7 +241,7 @@ def _to_page(rows: Sequence[Any], configuration: _Configuration) -> HealthPage:
         for row in rows
         if row["device_id"] is not None
     ]
-    return HealthPage(first["evaluated_at"], counts, found)
+    return HealthPage(first["evaluated_at"], counts, found, configuration.left_to_legacy)
 
 
 def _to_counts(counted: Mapping[str, int]) -> dict[State, int]:

@@ -10,7 +10,7 @@ import orjson
 from runtime.instants import format_instant
 from storage.health import count_states, load_health
 from storage.queries import bound, sql
-from storage.rows import to_cycle, to_event, to_rejection, to_snapshot
+from storage.rows import to_cycle, to_event, to_fleet, to_rejection, to_snapshot
 from storage.upkeep import count_days_ahead, read_partitions
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
         CycleRow,
         EventPosition,
         EventRow,
+        FleetQuery,
+        FleetRow,
         HealthPage,
         HealthQuery,
         RejectionRow,
@@ -59,6 +61,18 @@ class PostgresReads:
     ) -> tuple[datetime, SnapshotRow] | None:
         rows = await self._fetch("get_snapshot", workspace_id, device_id)
         return (rows[0]["read_at"], to_snapshot(rows[0])) if rows else None
+
+    async def load_fleet(self, workspace_id: str, query: FleetQuery) -> FleetRow | None:
+        async def work(connection: Connection) -> tuple[Any, list[Any], list[Any]] | None:
+            found = await connection.fetchrow(sql("get_fleet"), workspace_id)
+            if found is None:
+                return None
+            links = await connection.fetch(sql("list_fleet_connections"), workspace_id)
+            devices = await connection.fetch(sql("list_fleet_devices"), workspace_id, *query)
+            return found, links, devices
+
+        rows = await self._database.run(work, readonly=True)
+        return None if rows is None else to_fleet(*rows)
 
     async def list_events(
         self, workspace_id: str, device_id: str, *, before: EventPosition | None, limit: int

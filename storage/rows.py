@@ -15,7 +15,8 @@ from domain.health_facts import ConnectionRecord
 from domain.model import Device, FaultClass, Policy, PolicyOverride, ProviderConnection, Workspace
 from domain.parity import ParityCounts, ParityVerdict
 from domain.start_offsets import ExplicitPlace, OtherStarts
-from ports.reads import CycleRow, EventRow, RejectionRow, SnapshotRow
+from ports.legacy import LegacyConfiguration
+from ports.reads import CycleRow, EventRow, FleetRow, RejectionRow, SnapshotRow
 from storage.documents import read_readings, read_values
 
 if TYPE_CHECKING:
@@ -91,6 +92,16 @@ def to_parity_counts(row: Row) -> ParityCounts:
     if row["why"] is not None:
         counts = {ParityVerdict.INCOMPARABLE: devices}
     return ParityCounts(devices, counts)
+
+
+def to_legacy_configuration(row: Row) -> LegacyConfiguration | None:
+    """Return how the legacy system of a row of cutovers is reached; None if there is none."""
+    base_url = row["legacy_base_url"]
+    if base_url is None:
+        return None
+    return LegacyConfiguration(
+        base_url, row["legacy_credential"], orjson.loads(row["legacy_shape"])
+    )
 
 
 def to_other_starts(rows: Iterable[Row]) -> OtherStarts:
@@ -174,6 +185,18 @@ def dump_spans(spans: tuple[VehicleSpan, ...]) -> str | None:
 def dump_tags(tags: tuple[str, ...]) -> str:
     """Return the tags as they are stored, such as ["depot north", "line 7"]."""
     return orjson.dumps(tags).decode()
+
+
+def to_fleet(found: Row, connections: Iterable[Row], devices: Iterable[Row]) -> FleetRow:
+    """Return a fleet from its three answers."""
+    links = map(to_connection, connections)
+    return FleetRow(
+        found["read_at"],
+        to_workspace(found),
+        to_legacy_configuration(found),
+        {link.provider_id: link for link in links},
+        [to_device(row) for row in devices],
+    )
 
 
 def to_snapshot(row: Row) -> SnapshotRow:

@@ -6,10 +6,11 @@ SELECT clock_timestamp();
 
 -- name: list_threshold_classes
 -- Devices differ in thresholds only by connection and override: few classes, for each of which
--- Python makes cutoffs. Active workspaces only, unless $2 asks for inactive ones too. `changes`
--- grows with every change to one of the workspaces, since versions only grow and no workspace is
--- ever deleted. One row at least, for its sake.
-SELECT stamp.changes, c.*,
+-- Python makes cutoffs. Active workspaces only, unless $2 asks for inactive ones too. $3
+-- leaves out the workspaces whose values the legacy system shows, and names them. `changes` grows
+-- with every change to one of the workspaces, since versions only grow and no workspace is ever
+-- deleted. One row at least, for its sake.
+SELECT stamp.changes, stamp.left_to_legacy, c.*,
        w.workspace_id AS w_workspace_id, w.name AS w_name, w.active AS w_active,
        w.ordinal AS w_ordinal, w.poll_interval_seconds AS w_poll_interval_seconds,
        w.freshness_target_seconds AS w_freshness_target_seconds,
@@ -32,7 +33,10 @@ SELECT stamp.changes, c.*,
        p.archived_at AS p_archived_at, p.revision AS p_revision,
        p.period_is_documented AS p_period_is_documented, p.simulated AS p_simulated
 FROM (
-    SELECT coalesce(sum(v.config_version), 0)::bigint AS changes
+    SELECT coalesce(sum(v.config_version), 0)::bigint AS changes,
+           array_agg(v.workspace_id)
+               FILTER (WHERE $3::boolean AND v.read_owner = 'legacy' AND (v.active OR $2))
+               AS left_to_legacy
     FROM workspaces v WHERE $1::text[] IS NULL OR v.workspace_id = ANY ($1)
 ) AS stamp
 LEFT JOIN (
@@ -40,6 +44,7 @@ LEFT JOIN (
            d.grace_seconds
     FROM devices d JOIN workspaces a ON a.workspace_id = d.workspace_id
     WHERE (a.active OR $2::boolean) AND d.retired_at IS NULL
+      AND NOT ($3 AND a.read_owner = 'legacy')
       AND ($1::text[] IS NULL OR d.workspace_id = ANY ($1))
 ) AS c ON true
 LEFT JOIN workspaces w ON w.workspace_id = c.workspace_id
@@ -236,6 +241,26 @@ JOIN snapshots n USING (workspace_id, device_id)
 LEFT JOIN connection_state c
     ON c.workspace_id = d.workspace_id AND c.provider_id = d.provider_id
 WHERE d.workspace_id = $1 AND d.device_id = $2;
+
+-- name: get_fleet
+-- With the instant: it is read after the snapshot was taken.
+SELECT clock_timestamp() AS read_at, w.*, k.legacy_base_url, k.legacy_credential, k.legacy_shape
+FROM workspaces w LEFT JOIN cutovers k USING (workspace_id)
+WHERE w.workspace_id = $1;
+
+-- name: list_fleet_connections
+-- Archived ones too: a retired device may have one.
+SELECT * FROM providers WHERE workspace_id = $1;
+
+-- name: list_fleet_devices
+-- One device, a retired one too; or the active ones in key order after the key. If the limit is
+-- null, return all.
+SELECT * FROM devices
+WHERE workspace_id = $1 AND CASE WHEN $2::text IS NULL THEN retired_at IS NULL
+                                 ELSE device_id = $2 END
+  AND ($3::text IS NULL OR device_id > $3)
+ORDER BY device_id
+LIMIT $4;
 
 -- name: list_events
 -- By recorded_at, which orders the index and the partitions. Within a device it grows with sequence

@@ -65,6 +65,7 @@ async def test_acceptance_7_without_issues_the_list_is_empty(
         "workspace_id": "north",
         "workspace_active": True,
         "time_zone": "UTC",
+        "served_by": "core",
         "evaluated_at": empty["evaluated_at"],
         "counts": {
             "healthy": 3,

@@ -90,6 +90,7 @@ class World:
             ),
             held_back_seconds=None,
             refused_signals={},
+            is_of_legacy=False,
         )
 
     @property

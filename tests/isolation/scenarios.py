@@ -15,7 +15,7 @@ from domain.deferral import CONNECTION, CYCLE, DEVICE, EXTERNAL
 from domain.model import Policy, Submission
 from domain.registry import PolicyDraft, Swap
 from ports.ingest import UnitPoisoned
-from ports.reads import HealthQuery, WorklistPosition
+from ports.reads import FleetQuery, HealthQuery, WorklistPosition
 from storage.queries import sql
 from tests.isolation.fleets import (
     NEW,
@@ -326,11 +326,12 @@ _ROWS: dict[str, tuple[Any, ...]] = {
     "resolve_external_ids": (*_LINKS, ["x-bus-1", "x-bus-8"]),
     "lock_connections": _LINKS,
     "get_snapshot": (OURS, "bus-1"),
+    "get_fleet": (OURS,),
     "get_assignments": (OURS, "bus-1", [1, 2]),
     "list_assignments": (OURS, "live"),
     "find_assignments": (OURS, *_LINKS[1:], ["x-bus-1", "x-bus-8"]),
     "find_present_assignments": (OURS, ["bus-1", "bus-8"]),
-    "list_threshold_classes": ([OURS], False),
+    "list_threshold_classes": ([OURS], False, True),
     "find_access": ("nobodys-key", OURS),
 }
 
@@ -375,6 +376,16 @@ async def read_snapshots(harness: Harness) -> Any:
     reads = harness.stores.reads
     found = [await reads.get_snapshot(OURS, name) for name in ("bus-1", "bus-8", "bus-9")]
     return found, await reads.list_snapshots(OURS, after=None, limit=9)
+
+
+@drives("get_fleet", "list_fleet_connections", "list_fleet_devices")
+async def load_our_fleet(harness: Harness) -> Any:
+    load = harness.stores.reads.load_fleet
+    return (
+        await load(OURS, FleetQuery()),
+        await load(OURS, FleetQuery(after="bus-1", limit=1)),
+        [await load(OURS, FleetQuery(device_id=name)) for name in ("bus-1", "bus-8", "bus-9")],
+    )
 
 
 @drives("list_events")

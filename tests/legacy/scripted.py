@@ -34,12 +34,15 @@ class ScriptedLegacy:
     """ports.legacy.LegacySystems with one answer for all workspaces, or `fault`.
 
     `asked` has the workspace of each call. `held` is waited for, within a call that has begun.
+    `values_of` and `faults` are for single workspaces.
     """
 
     def __init__(self) -> None:
         self.registry = LegacyRegistry((), (), NOON)
         self.values = LegacyValues({}, (), NOON)
         self.fault: LegacyUnreachable | LegacyUnfit | None = None
+        self.values_of: dict[str, LegacyValues] = {}
+        self.faults: dict[str, LegacyUnreachable | LegacyUnfit] = {}
         self.held: trio.Event | None = None
         self.asked: list[str] = []
 
@@ -59,12 +62,13 @@ class ScriptedLegacy:
 
     async def load_values(self, workspace_id: str, _: LegacyConfiguration) -> LegacyValues:
         await self._arrive(workspace_id)
-        return self.values
+        return self.values_of.get(workspace_id, self.values)
 
     async def _arrive(self, workspace_id: str) -> None:
         self.asked.append(workspace_id)
         await trio.lowlevel.checkpoint()
         if self.held is not None:
             await self.held.wait()
-        if self.fault is not None:
-            raise self.fault
+        fault = self.faults.get(workspace_id, self.fault)
+        if fault is not None:
+            raise fault

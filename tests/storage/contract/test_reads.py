@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING
 import orjson
 import pytest
 
+from domain.cutover import Cutover, PollOwner, ReadOwner
 from domain.cycles import CycleTrigger
-from ports.reads import EventPosition
+from ports.cutovers import new_draft
+from ports.legacy import LegacyConfiguration
+from ports.reads import EventPosition, FleetQuery, HealthQuery
 from ports.sessions import VitalSigns
 from tests.storage.contract.cast import HARBOUR, ISLAND, slot
 
 if TYPE_CHECKING:
     from tests.storage.contract.cast import PostgresWorld
+
+BY_OWNER = HealthQuery(by_read_owner=True)
 
 
 @pytest.fixture
@@ -150,3 +155,56 @@ async def test_shards_are_listed_with_vital_signs_the_liveliest_first(world: Pos
     }
     assert set(shards[0]) == {"shard_id", "epoch", "state", *vital}
     assert str(shards[0]["beat_at"]).endswith("Z")
+
+
+async def test_a_fleet_has_its_configuration_and_its_active_devices(world: PostgresWorld) -> None:
+    await world.stores.registry.retire_device(HARBOUR, "bus-2")
+    fleet = await world.stores.reads.load_fleet(HARBOUR, FleetQuery())
+    assert fleet is not None
+    assert fleet.workspace == await world.stores.registry.get_workspace(HARBOUR)
+    assert [device.device_id for device in fleet.devices] == ["bus-1", "ferry-1", "tram-1"]
+    links = await world.stores.registry.list_providers(HARBOUR, after=None, limit=None)
+    assert fleet.connections == {link.provider_id: link for link in links}
+    assert fleet.legacy is None
+    assert await world.stores.reads.load_fleet("nowhere", FleetQuery()) is None
+
+
+@pytest.mark.parametrize(
+    ("query", "devices"),
+    [
+        (FleetQuery(after="bus-1", limit=1), ["ferry-1"]),
+        (FleetQuery(device_id="bus-2"), ["bus-2"]),  # retired
+        (FleetQuery(device_id="bus-77"), []),
+    ],
+)
+async def test_a_fleet_can_be_asked_for_a_part(
+    world: PostgresWorld, query: FleetQuery, devices: list[str]
+) -> None:
+    await world.stores.registry.retire_device(HARBOUR, "bus-2")
+    fleet = await world.stores.reads.load_fleet(HARBOUR, query)
+    assert fleet is not None
+    assert [device.device_id for device in fleet.devices] == devices
+
+
+async def test_workspaces_that_a_legacy_system_shows_are_left_to_it(world: PostgresWorld) -> None:
+    shape = {"values": {"path": "/state"}}
+    legacy = LegacyConfiguration("https://legacy.example", "env:OLD", shape)
+    flags = Cutover(poll_owner=PollOwner.BOTH_SHADOW, read_owner=ReadOwner.LEGACY)
+    draft = new_draft()._replace(flags=flags, legacy=legacy)
+    await world.stores.cutovers.put_cutover(HARBOUR, draft=draft)
+    load = world.stores.reads.load_health
+    everything, by_owner = await load(None, HealthQuery()), await load(None, BY_OWNER)
+    assert everything.left_to_legacy == frozenset()
+    assert by_owner.left_to_legacy == {HARBOUR}
+    assert {facts.device.workspace_id for facts in everything.rows} == {HARBOUR, ISLAND}
+    assert {facts.device.workspace_id for facts in by_owner.rows} == {ISLAND}
+    assert sum(by_owner.counts.values()) == len(by_owner.rows)
+    # Asked about one workspace, or about those in use only.
+    assert (await load(frozenset({ISLAND}), BY_OWNER)).left_to_legacy == frozenset()
+    await world.stores.registry.put_workspace(HARBOUR, name="Harbour", active=False)
+    assert (await load(None, BY_OWNER)).left_to_legacy == frozenset()
+    switched_off = await load(None, BY_OWNER._replace(with_inactive=True))
+    assert switched_off.left_to_legacy == {HARBOUR}
+    fleet = await world.stores.reads.load_fleet(HARBOUR, FleetQuery())
+    assert fleet is not None
+    assert fleet.legacy == legacy
