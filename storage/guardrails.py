@@ -45,7 +45,7 @@ class PostgresGuardrailStore:
         return [_to_ended_cycle(row) for row in rows]
 
     async def load_comparisons(self, workspace_id: str, limit: int) -> list[ParityCounts]:
-        rows = await self._fetch("load_parity_counts", workspace_id, limit)
+        rows = await self._fetch("load_gate_cycles", workspace_id, limit, False)
         return [to_parity_counts(row) for row in rows]
 
     async def roll_back(

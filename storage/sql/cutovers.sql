@@ -40,16 +40,18 @@ SET legacy_base_url = excluded.legacy_base_url, legacy_credential = excluded.leg
     legacy_fault = CASE WHEN :keeps_notes THEN c.legacy_fault END;
 
 -- name: load_gate_cycles
--- What the gate judges: the newest comparisons, newest first. Those of before the flags last changed
--- whom we ask do not count, nor those that are older than twice the time of so many cycles: nothing
--- was compared since. $3 asks for the samples, too.
-SELECT p.equal, p.missing_here, p.missing_there, p.older, p.different, p.incomparable, p.why,
-       CASE WHEN $3::boolean THEN p.samples END AS samples
-FROM parity_cycles p JOIN workspaces w ON w.workspace_id = p.workspace_id
-WHERE p.workspace_id = $1
-  AND (w.asking_changed_at IS NULL OR p.compared_at > w.asking_changed_at)
-  AND p.compared_at > clock_timestamp() - make_interval(secs => 2.0 * $2 * w.poll_interval_seconds)
-ORDER BY p.slot_start_at DESC, p.cycle_id DESC
+-- What gate and guardrails judge: the newest comparisons, newest first, one a slot. Those of before
+-- the flags last changed whom we ask do not count, nor those that are older than twice the time of
+-- so many cycles: nothing was compared since. $3 asks for the samples, too.
+SELECT DISTINCT ON (slot_start_at)
+       equal, missing_here, missing_there, older, different, incomparable, why,
+       CASE WHEN $3::boolean THEN samples END AS samples
+FROM parity_cycles
+WHERE workspace_id = $1 AND compared_at > (
+    SELECT greatest(w.asking_changed_at, clock_timestamp() - make_interval(
+               secs => 2.0 * $2 * w.poll_interval_seconds))
+    FROM workspaces w WHERE w.workspace_id = $1)
+ORDER BY slot_start_at DESC, compared_at DESC
 LIMIT $2;
 
 -- name: list_guardrail_events

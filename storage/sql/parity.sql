@@ -19,20 +19,6 @@ VALUES (:workspace_id, :slot_start_at, :cycle_id, :compared_at, :equal, :missing
         :missing_there, :older, :different, :incomparable, :samples, :why)
 ON CONFLICT DO NOTHING;
 
--- name: load_parity_counts
--- What the newest cycles found, newest first: one row a slot, from the slots that the newest $2
--- cycles and two more would take. Older ones say nothing about the present, nor do those of before
--- other providers were asked.
-SELECT DISTINCT ON (slot_start_at)
-       equal, missing_here, missing_there, older, different, incomparable, why
-FROM parity_cycles
-WHERE workspace_id = $1 AND slot_start_at >= (
-    SELECT greatest(w.asking_changed_at, clock_timestamp() - make_interval(
-               secs => ($2::integer + 2) * w.poll_interval_seconds))
-    FROM workspaces w WHERE w.workspace_id = $1)
-ORDER BY slot_start_at DESC, compared_at DESC
-LIMIT $2;
-
 -- name: list_parity
 -- Newest first, before a slot: one row a slot, of its newest cycle.
 SELECT DISTINCT ON (slot_start_at)

@@ -10,7 +10,6 @@ from domain.parity import ParityCounts, ParityVerdict
 from domain.resource import workspace_resource
 from ports.guardrails import GuardrailFinding
 from ports.parity import ParityCycle
-from storage.queries import sql
 from tests.isolation.fleets import OURS, SESSION, THEIRS, Harness, ago
 from tests.isolation.scenario import drives
 
@@ -34,17 +33,12 @@ async def list_comparisons(harness: Harness) -> Any:
     return [(one.cycle_id, one.counts, one.why) for one in found]
 
 
-@drives("load_parity_counts")
-async def count_for_the_gate(harness: Harness) -> Any:
-    return await harness.fetch(sql("load_parity_counts"), OURS, 12)
-
-
 @drives("load_cycle_ends")
 async def look_at_ended_cycles(harness: Harness) -> Any:
     return await harness.stores.guardrails.load_cycle_ends(OURS, 12)
 
 
-@drives("load_parity_counts")
+@drives("load_gate_cycles")
 async def look_at_comparisons(harness: Harness) -> Any:
     return await harness.stores.guardrails.load_comparisons(OURS, 12)
 
