@@ -96,6 +96,13 @@ async def _command_everything(cluster: Cluster, credential: Path) -> dict[str, f
             provider,
             json={**_only(connection, PROVIDER_BODY), "credential": f"file:{credential}"},
         ),
+        # Another one each time: a command that changes nothing reaches nobody.
+        "a cutover": partial(
+            client.patch,
+            f"{stream}/cutover",
+            json={"gate": {"cycles": len(credential.name)}},
+            headers={"If-Match": "*"},
+        ),
         "a run": partial(client.post, f"{polled}/cycles", json={"when": "now"}),
     }.items():
         answer = await send()
