@@ -181,24 +181,21 @@ def plan_sync(
     known = {device.device_id: device for device in stored}
     active = {name: device for name, device in known.items() if device.retired_at is None}
     named, refused = _match(answer, known, vins)
-    left = {name: device for name, device in sorted(active.items()) if name not in named}
+    left = {name: active[name] for name in sorted(active.keys() - named.keys())}
     departures = _judge_departures(
         left, len(active), memory, is_complete=answer.is_complete, forced=forced
     )
-    drafts, returning = [], []
-    for name, draft in sorted(named.items()):
+    drafts: list[DeviceDraft] = []
+    returning: list[DeviceDraft] = []
+    for name, draft in named.items():
         device = known.get(name)
-        if device is None or device.retired_at is None:
-            if device is None or not _is_same(draft, device):
-                drafts.append(draft)
-        elif _continues(draft, device, vins, now):
-            returning.append(draft)
-        else:
-            drafts.append(draft)
+        if device is None or not _is_same(draft, device):
+            returns = device is not None and _continues(draft, device, vins, now)
+            (returning if returns else drafts).append(draft)
     return SyncPlan(
         departures.outcome,
-        drafts,
-        returning,
+        sorted(drafts, key=_id_of),
+        sorted(returning, key=_id_of),
         departures.retiring,
         departures.held_back,
         refused,
@@ -215,11 +212,10 @@ def _match(
     answer: RegistryAnswer, known: Mapping[str, SyncedDevice], vins: Mapping[str, bool]
 ) -> tuple[dict[str, DeviceDraft], list[RefusedDevice]]:
     """Return the drafts by the device of ours that each names, and those that can name none."""
-    drafts: Iterable[DeviceDraft] = sorted(answer.drafts, key=lambda draft: draft[:5])
     named: dict[str, DeviceDraft] = {}
     refused: list[RefusedDevice] = []
     by_unit = {} if answer.has_our_ids else _find_units(known)
-    for draft in drafts:
+    for draft in answer.drafts:
         found = draft
         if not answer.has_our_ids:
             holder = by_unit.get(unit_of(draft, vins))
@@ -227,7 +223,8 @@ def _match(
                 refused.append(fault)
                 continue
             found = draft._replace(device_id=holder or draft.external_id)
-        if named.setdefault(found.device_id, found) != found:
+        first = named.setdefault(found.device_id, found)
+        if first is not found and first != found:
             refused.append(refuse_draft(found, "device_id", "The answer has this device twice."))
     return named, refused
 
@@ -300,12 +297,18 @@ def _hold(device: SyncedDevice, why: HeldBackWhy) -> HeldBack:
 
 
 def _is_same(draft: DeviceDraft, device: SyncedDevice) -> bool:
-    return draft[1:5] == (
-        device.provider_id,
-        device.external_id,
-        device.vehicle_id,
-        device.vehicle_name,
+    """Return whether the device is active and as the draft has it. Runs for the whole fleet."""
+    return (
+        device.retired_at is None
+        and draft.external_id == device.external_id
+        and draft.vehicle_name == device.vehicle_name
+        and draft.vehicle_id == device.vehicle_id
+        and draft.provider_id == device.provider_id
     )
+
+
+def _id_of(draft: DeviceDraft) -> str:
+    return draft.device_id
 
 
 def _continues(

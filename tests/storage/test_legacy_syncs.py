@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import aclosing
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -15,16 +16,17 @@ from ports.changes import AuditQuery
 from ports.cutovers import Force, new_draft
 from ports.legacy import LegacyConfiguration, LegacyDevice, LegacyRegistry
 from ports.legacy_syncs import SyncOrder, SyncReport
+from storage.gateway import Database
 from storage.legacy_syncs import PostgresLegacySyncs
 from tests.storage.fixtures import BUSES, WORKSPACE, begin, draft, populate
 from tests.storage.pauses import SlowCommit, wait_until_somebody_waits_for_a_lock
+from tests.storage.proxy import open_proxy
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
     from domain.changes import StoredChange
     from domain.model import Device
-    from storage.gateway import Database
     from tests.conftest import Stores
     from tests.storage.fixtures import Cast
 
@@ -350,3 +352,16 @@ async def test_a_command_and_a_next_session_wait_for_a_sync(
         order.append("commit")
         slow.commit()
     assert order in (["commit", "synced", other], ["commit", other, "synced"])
+
+
+async def test_a_sync_of_many_devices_makes_no_more_round_trips(synced: Synced, dsn: str) -> None:
+    trips = []
+    async with open_proxy(dsn) as proxy, aclosing(Database(proxy.dsn, pool_size=1)) as database:
+        synced.syncs = PostgresLegacySyncs(database)
+        await synced.answer(there(*ALL))  # opens the connection
+        for names in (("new-1",), [f"many-{number}" for number in range(300)]):
+            before = proxy.round_trips
+            report = await synced.answer(there(*ALL, "new-1", *names))
+            trips.append(proxy.round_trips - before)
+            assert report.counts["created"] == len(names)
+    assert trips[1] <= trips[0] <= 25
