@@ -44,7 +44,7 @@ _TAG = "cutover"
 _PROBLEMS = (CONFLICT, CREDENTIAL_NOT_ALLOWED, LEGACY_MISSING, PARITY_GATE, READ_WITHOUT_POLL)
 
 
-class _Wanted(NamedTuple):
+class _WantedCutover(NamedTuple):
     """What a request makes of a cutover; `names_credential`: it has that member of `legacy`."""
 
     body: CutoverBody
@@ -99,7 +99,7 @@ def _declare_put(operations: Operations, services: ApiServices) -> None:
         precondition = read_precondition(required=True)
         body = await read_json(request, CutoverBody)
         names = body.legacy is not None and "credential" in body.legacy.model_fields_set
-        wanted = _Wanted(body, names_credential=names)
+        wanted = _WantedCutover(body, names_credential=names)
         return await _settle(services, workspace_id, precondition, lambda _: wanted)
 
 
@@ -168,18 +168,18 @@ def _declare_rollback(operations: Operations, services: ApiServices) -> None:
         return await _show(services, workspace_id)
 
 
-def _apply(patch: Patch, stored: StoredCutover) -> _Wanted:
+def _apply(patch: Patch, stored: StoredCutover) -> _WantedCutover:
     """Return the stored cutover after the patch. Raises Problem 422."""
     body = patch.apply(present_draft(stored.draft), CutoverBody)
     legacy = patch.document.get("legacy") if patch.names("legacy") else None
-    return _Wanted(body, names_credential=Patch(legacy).names("credential"))
+    return _WantedCutover(body, names_credential=Patch(legacy).names("credential"))
 
 
 async def _settle(
     services: ApiServices,
     workspace_id: str,
     precondition: Precondition,
-    make: Callable[[StoredCutover], _Wanted],
+    make: Callable[[StoredCutover], _WantedCutover],
 ) -> Response:
     """Store the cutover that `make` makes of the stored one, and return the answer."""
 
