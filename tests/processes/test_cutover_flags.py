@@ -28,7 +28,7 @@ LONG_SECONDS: Final = 8.0  # several intervals of the fleets, which are 3 s
 LEGACY: Final = {"base_url": "http://127.0.0.1:9", "credential": None, "shape": SHAPE}
 
 
-async def test_a_shard_stops_asking_for_the_legacy_system_and_begins_again(
+async def test_a_shard_stops_asking_for_legacy_and_begins_again(
     dsn: str, postgres_stores: Stores, tmp_path: Path
 ) -> None:
     key = await make_key(postgres_stores)
