@@ -21,6 +21,7 @@ from lastheard.config_commands import config_app, print_version
 from lastheard.fleet_commands import apply_file, export_file
 from lastheard.provider_commands import provider_app
 from lastheard.tables import (
+    describe_source,
     describe_switched_off,
     health_table,
     pause_note,
@@ -289,7 +290,8 @@ def health(
         if as_json:
             return map(json_line, client.pages(path, **wanted))
         pages = list(client.pages(path, **wanted))
-        return [_device_table(pages, f"Health of {workspace}"), *describe_switched_off(pages)]
+        table = _device_table(pages, f"Health of {workspace}")
+        return [table, *describe_source(pages), *describe_switched_off(pages)]
 
     print_answer(ApiAccess(url, key, config), answer)
 
@@ -311,10 +313,10 @@ def worklist(
     def answer(client: ApiClient) -> Iterable[str | Table]:
         if as_csv:
             return client.csv_parts("/worklist")
-        pages = client.pages("/worklist")
         if as_json:
-            return map(json_line, pages)
-        return [_device_table(pages, "Worklist", with_workspace=True)]
+            return map(json_line, client.pages("/worklist"))
+        pages = list(client.pages("/worklist"))
+        return [_device_table(pages, "Worklist", with_workspace=True), *describe_source(pages)]
 
     print_answer(ApiAccess(url, key, config), answer)
 

@@ -91,6 +91,19 @@ def describe_switched_off(pages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield f"Switched off: connection {', '.join(connections)}. Nothing is collected over it.\n"
 
 
+def describe_source(pages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield a line if the values are not core's, and one for each workspace that is missing."""
+    if pages[0].get("served_by") == "legacy":
+        yield "These are the values of the legacy system.\n"
+    missing = {
+        str(one["workspace_id"]): str(one["detail"])
+        for page in pages
+        for one in page.get("unavailable_workspaces", ())
+    }
+    for workspace_id, detail in sorted(missing.items()):
+        yield f"Missing: workspace {workspace_id}. {detail}\n"
+
+
 def _short(signals: Sequence[str]) -> str:
     """Return the first two names, and the number of the others."""
     named, more = signals[:2], len(signals) - 2

@@ -10,7 +10,13 @@ import pytest
 from rich.console import Console
 
 from lastheard.demo_view import DemoView
-from lastheard.tables import describe_switched_off, duration, health_table, runtime_tables
+from lastheard.tables import (
+    describe_source,
+    describe_switched_off,
+    duration,
+    health_table,
+    runtime_tables,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -156,3 +162,13 @@ def test_what_the_demo_says_is_no_markup(capsys: pytest.CaptureFixture[str]) -> 
 )
 def test_durations_are_for_people(seconds: Any, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_what_a_legacy_system_shows_or_leaves_out_is_said() -> None:
+    assert list(describe_source([{"served_by": "core"}])) == []
+    assert list(describe_source([{"served_by": "legacy"}])) == [
+        "These are the values of the legacy system.\n"
+    ]
+    missing = {"workspace_id": "harbour", "reason": "legacy-unreachable", "detail": "It is away."}
+    worklist = [{"unavailable_workspaces": [missing]}, {"unavailable_workspaces": [missing]}]
+    assert list(describe_source(worklist)) == ["Missing: workspace harbour. It is away.\n"]
