@@ -24,7 +24,7 @@ export PYTHONDONTWRITEBYTECODE :=
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-cluster test-postgres test-fast chaos check format bench-quick \
 	bench-mutants bench-compare bench-ledger verdicts lock clean fuzz-api image test-image coverage figures docs \
-	acceptance acceptance-mutants
+	acceptance acceptance-mutants cutover-mutants
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -66,6 +66,9 @@ acceptance: $(READY) ## what was asked for, id by id, over HTTP: make acceptance
 
 acceptance-mutants: $(READY) ## eleven removals, each of which must turn a test of make acceptance red
 	@$(BIN)/python -m tests.acceptance_mutants $(FLAGS)
+
+cutover-mutants: $(READY) ## fifteen faults in what a cutover rests on, each of which must turn a test red
+	@$(BIN)/python -m tests.cutover_mutants $(FLAGS)
 
 image: ## the container image as lastheard:local, without an engine: needs root, buildah and debootstrap
 	@deploy/build-image

@@ -110,8 +110,14 @@ def check_without_edit(tests: Sequence[str]) -> list[str]:
         if not report.exists():
             return list(tests)
         cases = list(ElementTree.parse(report).iter("testcase"))  # noqa: S314 - pytest wrote it
-    passed = {str(case.get("name")) for case in cases if not len(case)}
-    return [test for test in tests if test.partition("::")[2] not in passed]
+    ran = {(_name_of(case), not len(case)) for case in cases}
+    names = [(test, test.partition("::")[2]) for test in tests]
+    return [test for test, name in names if (name, True) not in ran or (name, False) in ran]
+
+
+def _name_of(case: ElementTree.Element) -> str:
+    """Return the test's name without its parameters."""
+    return str(case.get("name")).partition("[")[0]
 
 
 def table(found: Iterable[tuple[Mutant, Verdict]], width: int) -> Table:

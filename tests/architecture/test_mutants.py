@@ -1,4 +1,4 @@
-"""The mutants of `make acceptance-mutants` apply to the code as it is; only a red test counts."""
+"""Every mutant applies to the code as it is, and only a red test counts."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ import pytest
 
 from tests.acceptance_mutants import MUTANTS
 from tests.architecture.source import ROOT
+from tests.cutover_mutants import MUTANTS as CUTOVER_MUTANTS
 from tests.mutants import Mutant, read_verdict
 from tests.requirements import held_by, over_http
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-NAMES = [f"{mutant.each}: {mutant.removed}" for mutant in MUTANTS]
+EVERY = (*MUTANTS, *CUTOVER_MUTANTS)
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=NAMES)
+@pytest.mark.parametrize("mutant", EVERY, ids=lambda mutant: f"{mutant.each}: {mutant.removed}")
 def test_every_mutant_changes_the_code_as_it_is(mutant: Mutant, tmp_path: Path) -> None:
     path = tmp_path / mutant.edit.file
     path.parent.mkdir(parents=True)
