@@ -102,6 +102,18 @@ async def test_a_cycle_is_told_when_its_end_is_committed(
     assert told == EndedRun(row.key.slot_start_at, row.cycle_id, "trace-c", NEW_CUTOVER)
 
 
+async def test_a_cycle_whose_end_is_given_up_is_not_told(
+    shard: Shard, autojump_clock: object
+) -> None:
+    cycle = await make_cycle(shard)
+    await cycle.run(240, 30)
+    shard.ingest.close()
+    assert shard.ingest.give_up() > 0
+    with trio.move_on_after(60) as waiting:
+        await cycle._view.ends.take()
+    assert waiting.cancelled_caught
+
+
 async def test_a_skipped_cycle_is_told_as_well(
     harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: object
 ) -> None:
