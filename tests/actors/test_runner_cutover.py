@@ -1,0 +1,78 @@
+"""The cutover actor among the others of its workspace: it runs, pauses and ends with them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from actors.runner import WorkspaceRunner
+from ports.cutovers import CutoverStores
+from tests.actors.harness import HARBOUR, until
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import trio
+    from trio.testing import MockClock
+
+    from domain.guardrails import EndedCycle
+    from domain.parity import ParityCounts
+    from tests.actors.harness import Harness, Shard
+
+CHILD = f"cutover:{HARBOUR}"
+
+
+class CountingGuardrails:
+    """The queries of ports.guardrails.GuardrailStore: nothing is wrong. Counts the looks."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    async def load_cycle_ends(self, workspace_id: str, limit: int) -> Sequence[EndedCycle]:
+        self.looks += 1
+        return []
+
+    async def load_comparisons(self, workspace_id: str, limit: int) -> Sequence[ParityCounts]:
+        return []
+
+
+def running(runner: WorkspaceRunner) -> set[str]:
+    return set(runner.statistics().actors.children)
+
+
+async def test_the_cutover_actor_runs_and_ends_with_its_workspace(
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    nursery.start_soon(shard.ingest.run)
+    guardrails, nothing = CountingGuardrails(), cast("Any", None)
+    stores = CutoverStores(harness.store, nothing, cast("Any", guardrails), nothing)
+    runner = WorkspaceRunner(harness.store, shard.tools, window_seconds=1.0, cutovers=stores)
+    fleet = await harness.store.load_fleet(HARBOUR)
+    assert fleet is not None
+    async with runner.open():
+        await runner.start(shard.session, 1, fleet)
+        await until(lambda: guardrails.looks >= 1)  # after the first cycle
+        cutover = runner.statistics().workspaces[HARBOUR].cutover
+        assert cutover is not None
+        assert (cutover.cycles, cutover.failing) == (1, ())
+
+        await runner.pause()
+        assert CHILD not in running(runner)
+        runner.resume()
+        seen = guardrails.looks
+        await until(lambda: guardrails.looks > seen)
+        assert CHILD in running(runner)
+
+        assert await runner.stop_and_flush(HARBOUR)
+        assert running(runner) == set()
+
+
+async def test_without_stores_there_is_no_cutover_actor(
+    harness: Harness, shard: Shard, autojump_clock: MockClock
+) -> None:
+    runner = WorkspaceRunner(harness.store, shard.tools, window_seconds=1.0)
+    fleet = await harness.store.load_fleet(HARBOUR)
+    assert fleet is not None
+    async with runner.open():
+        await runner.start(shard.session, 1, fleet)
+        assert CHILD not in running(runner)
+        assert runner.statistics().workspaces[HARBOUR].cutover is None
