@@ -28,14 +28,15 @@ class AuditAnswer(AnswerModel):
     """One change. `before` is null for what is new.
 
     The members of `before` and `after` are those of its kind: of an import, the counts of the
-    devices that it created and updated, and the SHA-256 of the imported file.
+    devices that it created and updated, and the SHA-256 of the imported file; of a synchronisation
+    its counts.
     """
 
     change_id: int
     at: Instant
     workspace_id: str | None = Field(description="null for a key")
     kind: ChangeKind
-    subject: str = Field(description="the id of what was changed; of an import, its workspace")
+    subject: str = Field(description="the id of what was changed; of many, their workspace")
     who: str = Field(description="the id of a key, `jwt:` and a subject, or the name of a command")
     key_name: str | None = Field(description="the name of that key; null if there is none now")
     address: str | None = Field(description="where the command came from; null for our own")
@@ -45,7 +46,9 @@ class AuditAnswer(AnswerModel):
     changed: list[str] = Field(description="the members whose values differ")
     before: dict[str, Any] | None
     after: dict[str, Any]
-    part_of: int | None = Field(description="the entry of the import that changed this device")
+    part_of: int | None = Field(
+        description="the entry of the import or sync that changed this device"
+    )
 
 
 class AuditList(AnswerModel):
@@ -73,7 +76,9 @@ class AuditFilter(PageQuery):
     until: Instant | None = Field(None, description="only changes before this instant")
     part_of: Annotated[
         int | None,
-        Field(ge=1, le=2**63 - 1, description="the devices of the import with this change_id"),
+        Field(
+            ge=1, le=2**63 - 1, description="the devices of the import or sync with this change_id"
+        ),
     ] = None
 
 
@@ -86,8 +91,8 @@ def declare_audit(operations: Operations, services: ApiServices) -> None:
     async def list_audit() -> Response:
         """List what was changed, newest first, in all workspaces that the key sees.
 
-        An import is one entry; `part_of` lists its devices. A key that is limited to workspaces
-        sees the keys that are limited to some of these.
+        An import, or a sync, is one entry; `part_of` lists its devices. A key that is limited to
+        workspaces sees the keys that are limited to some of these.
         """
         return await _list(services, paging, None)
 

@@ -71,8 +71,8 @@ class ConfiguredChange(NamedTuple):
 class StoredChange(NamedTuple):
     """One entry of the history, as it was written: never changed and never deleted.
 
-    `workspace_id` is None for a key. `part_of` is the entry of the import that a device's is part
-    of. `address` is where the command came from, None for the program's own.
+    `workspace_id` is None for a key. `part_of` is the entry of the import or sync that a device's
+    is part of. `address` is where the command came from, None for the program's own.
     """
 
     change_id: int

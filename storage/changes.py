@@ -67,7 +67,7 @@ async def record_changes(
 ) -> None:
     """Append the changes to the history, in the transaction that makes them. Runs in asyncio.
 
-    `workspace_id` is None for keys. `part_of` is what `record_import` returned.
+    `workspace_id` is None for keys. `part_of` is what `record_whole` returned.
     """
     call = bound(
         "append_changes",
@@ -82,12 +82,12 @@ async def record_changes(
     await connection.execute(*call)
 
 
-async def record_import(
+async def record_whole(
     connection: Connection, workspace_id: str, by: Author, change: ConfiguredChange
 ) -> int:
-    """Append the entry that stands for an import. Return its id. Runs in asyncio."""
+    """Append the entry that stands for an import or sync. Return its id. Runs in asyncio."""
     call = bound(
-        "append_import",
+        "append_whole",
         workspace_id=workspace_id,
         **by._asdict(),
         kind=change.kind.value,

@@ -34,7 +34,7 @@ from domain.legacy_sync import (
 from domain.model import Workspace
 from domain.registry import DeviceDraft
 from ports.legacy_syncs import MAX_LISTED, SyncReport
-from storage.changes import record_changes, record_import
+from storage.changes import record_changes, record_whole
 from storage.queries import bound, sql
 from storage.registry.devices import (
     correct_assignments,
@@ -201,7 +201,7 @@ async def _write(
     if entries:
         force = None if order.force is None else order.force._asdict()
         whole = sync_change(workspace_id, counts, force)
-        part_of = await record_import(connection, workspace_id, order.by, whole)
+        part_of = await record_whole(connection, workspace_id, order.by, whole)
         await record_changes(connection, workspace_id, order.by, entries, part_of=part_of)
         await connection.execute(sql("bump_config"), workspace_id)
     return counts

@@ -216,14 +216,14 @@ CREATE TABLE changes (
     kind         text NOT NULL CONSTRAINT changes_kind_check
                  CHECK (kind IN ('workspace', 'policy', 'provider', 'device', 'import', 'key', 'cycle',
                                  'replay', 'cutover', 'sync')),
-    subject      text NOT NULL, -- the id of what was changed; of an import, that of its workspace
+    subject      text NOT NULL, -- the id of what was changed; of many devices, that of their workspace
     at           timestamptz NOT NULL,
     who          text NOT NULL, -- key_id; 'system': the program itself; 'upgrade': a migration
     before       jsonb,         -- null: it is new
     after        jsonb NOT NULL,
     trace_id     text,
     address      text,          -- from where the command came; null: the program itself
-    part_of      bigint,        -- the entry of the import that changed this device
+    part_of      bigint,        -- the entry of the import or sync that changed this device
     CONSTRAINT changes_workspace_check CHECK ((workspace_id IS NULL) = (kind = 'key'))
 );
 -- the newest entry of each subject at or before an instant

@@ -24,7 +24,7 @@ from domain.device_changes import (
 from domain.identity import external_key, key_of
 from domain.registry import Conflict, NotFound, Stored, find_move, revision_of
 from ports.registry import MAX_LISTED_EVENTS, MAX_SWAP_EVENTS, Swapped
-from storage.changes import record_changes, record_import
+from storage.changes import record_changes, record_whole
 from storage.queries import bound, sql
 from storage.rows import dump_spans, dump_tags, to_assignment, to_device, to_event
 
@@ -117,7 +117,7 @@ async def _record(
     part_of = None
     if digest is not None:
         whole = import_change(workspace_id, digest, entries)
-        part_of = await record_import(connection, workspace_id, by, whole)
+        part_of = await record_whole(connection, workspace_id, by, whole)
     await record_changes(connection, workspace_id, by, entries, part_of=part_of)
 
 

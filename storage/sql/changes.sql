@@ -9,14 +9,14 @@ SELECT :workspace_id, i.kind, i.subject, statement_timestamp(), :who, i.before, 
 FROM unnest(:kind::text[], :subject::text[], :before::jsonb[], :after::jsonb[])
     AS i (kind, subject, before, after);
 
--- name: append_import
--- The entry that stands for a whole import. Those of its devices are part of it.
+-- name: append_whole
+-- The entry that stands for a whole import or sync. Those of its devices are part of it.
 INSERT INTO changes (workspace_id, kind, subject, at, who, after, trace_id, address)
 VALUES (:workspace_id, :kind, :subject, statement_timestamp(), :who, :after, :trace_id, :address)
 RETURNING change_id;
 
 -- name: list_changes
--- Newest first. Of an import only the entry that stands for it, or else the parts of one import.
+-- Newest first. Of an import or sync only the entry that stands for it, or else the parts of one.
 -- Keys have no workspace: whoever is limited to workspaces sees the keys that are limited to some
 -- of these. With one workspace and no keys the index has the entries in their order: a quiet
 -- workspace must not read the history of all.

@@ -23,7 +23,7 @@ async def read_what_was_changed(harness: Harness) -> Any:
     return [entry._replace(change_id=0) for entries in found for entry in entries]
 
 
-@drives("append_import", "list_changes")
+@drives("append_whole", "list_changes")
 async def audit_an_import(harness: Harness) -> Any:
     registry, changes = harness.stores.registry, harness.stores.changes
     (stored,) = await registry.list_devices(OURS, include_retired=False, after=None, limit=1)

@@ -35,7 +35,7 @@ async def read_syncs(harness: Harness) -> Any:
 
 @drives(
     *("lock_workspace", "get_legacy_sync", "list_synced_devices", "list_providers"),
-    *("retire_left_out", "end_assignments", "put_devices", "append_import", "append_changes"),
+    *("retire_left_out", "end_assignments", "put_devices", "append_whole", "append_changes"),
     *("bump_config", "save_legacy_sync"),
     prepared=(SYNCED,),
 )
