@@ -55,6 +55,7 @@ ORDER BY slot_start_at DESC, compared_at DESC
 LIMIT $2;
 
 -- name: list_guardrail_events
+-- Newest first. Ids are handed out in the order in which guardrails acted.
 SELECT event_id, at, kind, cycle_id, crossings, why_not, trace_id
 FROM guardrail_events WHERE workspace_id = $1
 ORDER BY event_id DESC
@@ -68,6 +69,7 @@ WHERE workspace_id IN (
 );
 
 -- name: note_legacy_failure
+-- SKIP LOCKED as above. An older failure never takes the place of a newer one.
 UPDATE cutovers SET legacy_failed_at = $2, legacy_fault = $3
 WHERE (legacy_failed_at IS NULL OR legacy_failed_at <= $2) AND workspace_id IN (
     SELECT workspace_id FROM cutovers WHERE workspace_id = $1 FOR NO KEY UPDATE SKIP LOCKED
