@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
+import trio
+
 from api.legacy_fleet import AskedFleet
 from api.read_owners import find_legacy_fleet, refuse_other_source, source_of
 from domain.cutover import ReadOwner
@@ -52,7 +54,11 @@ class LegacySource:
         self._evaluated_at = fleet.read_at
 
     async def load_page(self, query: HealthQuery) -> HealthPage:
-        """Raises LegacyUnreachable and LegacyUnfit."""
+        """Raises LegacyUnreachable and LegacyUnfit.
+
+        Always a checkpoint: a CSV has many pages, and only the first one waits for something.
+        """
+        await trio.lowlevel.checkpoint()
         if self._judged is None:
             answered = await self._fleet.ask(query.now, is_next_page=query.now is not None)
             self._evaluated_at = answered.evaluated_at

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import trio
+import trio.testing
 
 from api.legacy_answers import KEEP_SECONDS, MAX_KEPT_DEVICES, MAX_LIST_LOADS, LegacyAnswers
 from api.legacy_survey import SURVEY_SECONDS, LegacySurvey
+from api.sources import LegacySource
 from domain.parity import DeviceView
 from ports.legacy import LegacyValues
-from ports.reads import FleetRow
+from ports.reads import FleetQuery, FleetRow, HealthQuery
 from runtime.faults import EnvironmentFault
 from tests.domain.fixtures import NOW
 from tests.legacy.scripted import CONFIGURATION
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from api.services import ApiServices
-    from ports.reads import FleetQuery
 
 OTHER = CONFIGURATION._replace(base_url="http://127.0.0.1:10")
 UNHEARD = DeviceView({}, None)
@@ -65,6 +66,20 @@ async def test_an_answer_that_is_kept_again_counts_once() -> None:
     for _ in range(3):
         answers.keep("south", NOW, CONFIGURATION, half)
     assert answers.find("north", NOW, CONFIGURATION) is half
+
+
+# --- Pages
+
+
+async def test_every_page_lets_other_tasks_run() -> None:
+    slow = Slow()
+    plain = SimpleNamespace(legacy=slow, legacy_answers=LegacyAnswers())
+    fleet = await slow.load_fleet("north", FleetQuery())
+    source = LegacySource(cast("ApiServices", plain), fleet)
+    for _ in range(2):
+        with trio.testing.assert_checkpoints():
+            await source.load_page(HealthQuery())
+    assert slow.asked == ["north"]
 
 
 # --- Surveys
