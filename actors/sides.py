@@ -59,8 +59,10 @@ class SidesReader:
         core = await self._parity.load_core_views(self._view.workspace_id)
         if values is None:
             return BothSides([DevicePair(one.device_id, one, None) for one in core], None, why)
-        vins = {one.provider_id for one in self._view.fleet.connections if one.ids_are_vins}
-        return BothSides(pair_devices(core, values, vins), values.answered_at)
+        connections = self._view.connections
+        vins = {one.provider_id for one in connections if one.ids_are_vins}
+        off = {one.provider_id for one in connections if not one.active}
+        return BothSides(pair_devices(core, values, vins, off), values.answered_at)
 
     async def _ask(
         self, configuration: LegacyConfiguration | None
@@ -74,12 +76,16 @@ class SidesReader:
 
 
 def pair_devices(
-    core: Sequence[CoreView], values: LegacyValues, vin_providers: Container[str]
+    core: Sequence[CoreView],
+    values: LegacyValues,
+    vin_providers: Container[str],
+    off: Container[str] = (),
 ) -> list[DevicePair]:
     """Return each device of either side once: core's in order, then those that core lacks.
 
     A device is found by its id, or else by its connection and external id, as ids are compared
     here. An item without a readable id may be any device, so no device is then known to be missing.
+    Devices of connections that are `off` cannot be compared: that core does not ask is no fault.
     """
 
     def key(provider_id: str, external_id: str) -> tuple[str, str]:
@@ -96,6 +102,8 @@ def pair_devices(
         theirs = by_id.pop(one.device_id, None)
         if theirs is None:
             theirs = by_key.pop(key(one.provider_id, one.external_id), absent)
+        if one.provider_id in off:
+            theirs = NOT_READABLE
         pairs.append(DevicePair(one.device_id, one, theirs))
     unknown = {**by_id, **{f"{provider}/{unit}": view for (provider, unit), view in by_key.items()}}
     return pairs + [DevicePair(name, None, view) for name, view in sorted(unknown.items())]

@@ -83,6 +83,13 @@ def test_an_item_that_names_its_device_makes_no_other_unsure() -> None:
     assert [pair.legacy for pair in found] == [None, HEARD]
 
 
+def test_a_device_of_a_connection_that_is_off_cannot_be_compared() -> None:
+    one, other = core("bus-1"), core("bus-2", provider_id="spare")
+    values = answer({"bus-1": HEARD, "bus-2": HEARD})
+    found = pair_devices([one, other], values, (), off={"spare"})
+    assert [pair.legacy for pair in found] == [HEARD, NOT_READABLE]
+
+
 # --- ages
 
 

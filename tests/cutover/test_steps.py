@@ -179,6 +179,21 @@ async def test_a_parked_night_is_no_reason(depot: Depot) -> None:
     assert await depot.events() == []
 
 
+async def test_a_connection_that_is_switched_off_is_no_reason(depot: Depot) -> None:
+    """A fifth of the buses: they are incomparable, so the gate would be shut."""
+    registry = depot.harness.stores.registry
+    spare = await registry.get_provider(DEPOT, "spare")
+    assert spare is not None
+    await registry.put_provider(replace(spare, active=False))
+    for _ in range(14):
+        await depot.pass_slot(silent=ON_SPARE)
+        depot.show_same(**{bus.replace("-", "_"): view(depot.now, 9.0) for bus in ON_SPARE})
+        assert not await depot.take_steps()
+    counts = (await depot.comparisons())[0].counts
+    assert (counts.devices, counts.comparable, counts.mismatched) == (20, 16, 0)
+    assert await depot.events() == []
+
+
 async def test_a_mismatch_that_lasts_rolls_back(depot: Depot) -> None:
     done = []
     for _ in range(3):
