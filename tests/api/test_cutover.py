@@ -6,10 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from api.app import create_app
+from domain.cutover import Cutover, ProviderMode
+from storage.cutovers import PostgresCutovers
 from tests.api.standing_time import START
 from tests.legacy.scripted import SHAPE
 
 if TYPE_CHECKING:
+    from ports.cutovers import StoredCutover
     from tests.api.harness import Answer, Harness
     from tests.api.standing_time import FrozenDatabase
 
@@ -366,6 +370,27 @@ async def test_a_rollback_honours_a_tag_that_is_sent(harness: Harness) -> None:
     answer = await roll_back(harness, match=tag)
     assert (answer.status, answer.problem) == (412, "precondition-failed")
     assert (await harness.get(PATH))["poll_owner"] == "core"
+
+
+class OvertakenCutovers(PostgresCutovers):
+    """Cutovers of which another client changes one between its reading and the command."""
+
+    async def get_cutover(self, workspace_id: str) -> StoredCutover | None:
+        stored = await super().get_cutover(workspace_id)
+        assert stored is not None
+        flags = Cutover(provider_mode=ProviderMode.MIXED)
+        await self.put_cutover(workspace_id, draft=stored.draft._replace(flags=flags))
+        return stored
+
+
+async def test_a_rollback_with_a_tag_is_judged_in_its_transaction(
+    harness: Harness, frozen: FrozenDatabase
+) -> None:
+    tag = (await write(harness, "PUT", {"legacy": LEGACY})).headers["etag"]
+    services = harness.make_services(cutovers=OvertakenCutovers(frozen))
+    harness.client = create_app(services).test_client()
+    answer = await roll_back(harness, match=tag)
+    assert (answer.status, answer.problem) == (412, "precondition-failed")
 
 
 async def test_a_rollback_to_no_legacy_system_is_refused(harness: Harness) -> None:
