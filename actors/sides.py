@@ -6,10 +6,10 @@ received meanwhile makes core newer, never older.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from domain.identity import external_key
-from domain.parity import DeviceView
+from domain.legacy_views import NOT_READABLE, index_views
 from ports.legacy import LegacyUnfit, LegacyUnreachable
 
 if TYPE_CHECKING:
@@ -17,10 +17,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from actors.fleet import FleetView
+    from domain.parity import DeviceView
     from ports.legacy import LegacyConfiguration, LegacySystems, LegacyValues
     from ports.parity import CoreView, ParityStore
-
-NOT_READABLE: Final = DeviceView({}, None, is_readable=False)
 
 
 class DevicePair(NamedTuple):
@@ -88,20 +87,15 @@ def pair_devices(
     Devices of connections that are `off` cannot be compared: that core does not ask is no fault.
     """
 
-    def key(provider_id: str, external_id: str) -> tuple[str, str]:
-        return provider_id, external_key(external_id, is_vin=provider_id in vin_providers)
-
     by_id = dict(values.views)
-    by_key: dict[tuple[str, str], DeviceView] = {}
-    for name, view in values.by_external_id.items():
-        known = key(*name)
-        by_key[known] = view if known not in by_key else NOT_READABLE
+    by_key = index_views(values.by_external_id, vin_providers.__contains__)
     absent = NOT_READABLE if any(item.device_id is None for item in values.unfit) else None
     pairs = []
     for one in core:
         theirs = by_id.pop(one.device_id, None)
         if theirs is None:
-            theirs = by_key.pop(key(one.provider_id, one.external_id), absent)
+            key = external_key(one.external_id, is_vin=one.provider_id in vin_providers)
+            theirs = by_key.pop((one.provider_id, key), absent)
         if one.provider_id in off:
             theirs = NOT_READABLE
         pairs.append(DevicePair(one.device_id, one, theirs))

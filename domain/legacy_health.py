@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from domain.health_facts import CollectorRecord, ConnectionRecord, HealthFacts, find_away_since
 from domain.health_state import cutoffs, state_of
 from domain.held import Held, to_micros
-from domain.identity import external_key, key_of
+from domain.identity import key_of
+from domain.legacy_views import index_views
 from domain.model import StatementKind
 from domain.parity import DeviceView
 from domain.position import HALVES, POSITION
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 # A clock may be ahead by so much. A time further ahead does not show that a system collects.
 MAX_AHEAD: Final = timedelta(seconds=60)
 _NOTHING: Final = DeviceView({}, None)
-_UNREADABLE: Final = DeviceView({}, None, is_readable=False)
 _OUR_SIDE: Final = CollectorRecord()  # nothing is known
 
 
@@ -93,16 +93,8 @@ class LegacyReports:
             return self._views.get(device.device_id)
         is_vin = device.ids_are_vins
         if is_vin not in self._by_key:
-            self._by_key[is_vin] = self._index(is_vin=is_vin)
+            self._by_key[is_vin] = index_views(self._by_external_id, lambda _: is_vin)
         return self._by_key[is_vin].get((device.provider_id, key_of(device)))
-
-    def _index(self, *, is_vin: bool) -> dict[tuple[str, str], DeviceView]:
-        """Return the views by ids as they are compared here. Two of one id cannot be told apart."""
-        found: dict[tuple[str, str], DeviceView] = {}
-        for (provider_id, external_id), view in self._by_external_id.items():
-            key = (provider_id, external_key(external_id, is_vin=is_vin))
-            found[key] = _UNREADABLE if key in found else view
-        return found
 
 
 def _of_assignment(view: DeviceView, device: Device) -> DeviceView:
