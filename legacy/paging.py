@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from legacy.mapping import Reader
     from legacy.shape import PageShape, RegistryShape, ValuesShape
 
+MAX_LINK_LENGTH: Final = 8000  # the longest request line that servers must take (RFC 9112)
 _PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -69,6 +70,12 @@ class Pager:
             return None
         if not isinstance(link, str):
             raise self._unfit(paging, "the link to the next page is no text")
+        if len(link) > MAX_LINK_LENGTH:
+            detail = f"the link to the next page has more than {MAX_LINK_LENGTH} characters"
+            raise self._unfit(paging, detail)
+        # JSON may have half of a surrogate pair or a control character, and no address can.
+        if not link.isprintable():
+            raise self._unfit(paging, "the link to the next page has unprintable characters")
         try:
             url = urljoin(asked, link)
             is_ours = _origin(urlsplit(url)) == _origin(urlsplit(self._first))

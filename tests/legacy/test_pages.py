@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import orjson
@@ -44,6 +45,9 @@ async def test_all_pages_are_one_answer(paging: dict[str, str]) -> None:
         ("http://[", "no address"),
         ("?", "back to an earlier page"),
         (5, "no text"),
+        ("?page=\ud800", "unprintable"),
+        ("?page=\x01", "unprintable"),
+        ("?page=" + "9" * 8000, "more than 8000 characters"),
     ],
 )
 async def test_a_link_that_leads_astray_is_not_followed(link: Any, part: str) -> None:
@@ -52,7 +56,7 @@ async def test_a_link_that_leads_astray_is_not_followed(link: Any, part: str) ->
     def answer(_: Asked) -> Reply:
         nonlocal asked
         asked += 1
-        return Reply(body=orjson.dumps({"state": [STATE], "next": link}))
+        return Reply(body=json.dumps({"state": [STATE], "next": link}).encode())
 
     shape = changed("/values/paging", {"next_link": "next"})
     async with http_server(answer) as base, client_of() as client:
