@@ -28,7 +28,7 @@ from legacy.mapping import (
 )
 from legacy.paging import Pager
 from legacy.shape import ShapeInvalid, parse_shape
-from legacy.target import describe_fault, make_target
+from legacy.target import LESS_REMEDY, describe_fault, make_target
 from ports.legacy import (
     LegacyRegistry,
     LegacyUnfit,
@@ -36,7 +36,7 @@ from ports.legacy import (
     LegacyValues,
     ShapeFault,
 )
-from ports.providers import ProviderFault
+from ports.providers import AnswerTooLarge, ProviderFault
 from runtime.clock import SystemClock
 from runtime.faults import EnvironmentFault
 
@@ -268,7 +268,7 @@ class LegacyClient:
             return await self._fetch(url, target.headers, self._deadline_seconds)
         except ProviderFault as fault:
             text = target.scrubber.text(describe_fault(fault, url))
-            if fault.unreadable:
+            if fault.unreadable or isinstance(fault, AnswerTooLarge):
                 raise LegacyUnfit("", text) from None
             # `from None` drops the cause, which is not scrubbed.
             raise LegacyUnreachable(
@@ -338,9 +338,7 @@ def _refuse_too_much(shape: RegistryShape | ValuesShape, items: int, length: int
         detail = f"more than {MAX_ANSWER_BYTES} bytes"
     else:
         return
-    raise LegacyUnfit(
-        shape.items.text, f"the legacy system answered with {detail}: ask for fewer devices"
-    )
+    raise LegacyUnfit(shape.items.text, f"the legacy system answered with {detail}: {LESS_REMEDY}")
 
 
 async def _map_items(mapping: RegistryMapping | ValuesMapping, items: list[Any]) -> None:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from legacy.shape import BASE64_PLACE, PLAIN_PLACE
 from ports.legacy import LegacyUnreachable
+from ports.providers import AnswerTooLarge
 from runtime.scrubbing import Scrubber
 
 if TYPE_CHECKING:
@@ -21,7 +22,14 @@ if TYPE_CHECKING:
     from ports.legacy import LegacyConfiguration
     from ports.providers import ProviderFault
 
-_REDIRECTS: Final = (300, 399)
+LESS_REMEDY: Final = "ask for fewer devices, or for less of each, by the path in `shape`"
+# What a person can do about a status. The others are faults of the legacy system.
+_REMEDIES: Final = {
+    401: "check `credential`, and `credential_header` in `shape`",
+    403: "check what the account of `credential` may see",
+    404: "check `base_url`, and the path in `shape`",
+}
+_REDIRECTS: Final = range(300, 400)
 
 
 class Target(NamedTuple):
@@ -57,8 +65,13 @@ def make_target(
 def describe_fault(fault: ProviderFault, url: str) -> str:
     """Return what happened, without query and user part of the address. It is not yet scrubbed.
 
-    The pool's own texts on a status give advice about connections of providers.
+    The pool's own texts on a status or on the size give advice about connections of providers.
     """
+    if isinstance(fault, AnswerTooLarge):
+        return (
+            f"the legacy system answered with more than {fault.max_bytes} bytes at once: "
+            f"{LESS_REMEDY}"
+        )
     if fault.status is None:
         return f"the legacy system is unreachable: {fault}"
     parts = urlsplit(url)
@@ -66,6 +79,7 @@ def describe_fault(fault: ProviderFault, url: str) -> str:
         f"the legacy system answered {fault.status} at "
         f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
     )
-    if _REDIRECTS[0] <= fault.status <= _REDIRECTS[1]:
+    if fault.status in _REDIRECTS:
         return f"{answered}, a redirect, which is never followed: set base_url to the final address"
-    return answered
+    remedy = _REMEDIES.get(fault.status)
+    return answered if remedy is None else f"{answered}: {remedy}"

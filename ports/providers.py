@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from domain.model import FaultClass
 from runtime.faults import EnvironmentFault
 
 if TYPE_CHECKING:
@@ -12,12 +13,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from datetime import datetime
 
-    from domain.model import (
-        FaultClass,
-        ProviderConnection,
-        Reading,
-        Transport,
-    )
+    from domain.model import ProviderConnection, Reading, Transport
 
 
 class ProviderFault(EnvironmentFault):
@@ -41,6 +37,14 @@ class ProviderFault(EnvironmentFault):
         self.fault = fault
         self.unreadable = unreadable
         self.status = status
+
+
+class AnswerTooLarge(ProviderFault):
+    """An answer had more bytes than are taken. The limit is ours, not the other system's."""
+
+    def __init__(self, message: str, max_bytes: int) -> None:
+        super().__init__(FaultClass.CONFIGURATION, message)
+        self.max_bytes = max_bytes
 
 
 class Sample(NamedTuple):

@@ -24,7 +24,7 @@ import httpx
 import trio
 
 from domain.model import FaultClass
-from ports.providers import ProviderFault
+from ports.providers import AnswerTooLarge, ProviderFault
 from providers.answers import Answer, describe_answer, media_type_of, no_error_code
 from providers.bodies import (
     BodyTooLargeError,
@@ -318,12 +318,11 @@ class HttpPool:
             raise malformed_answer(f"{place} answered with {error}") from error
         return to_utf8(plain, response.headers.get("content-type", ""))
 
-    def _too_long(self, place: str) -> ProviderFault:
-        """Return the fault of an answer beyond the limit. The limit is ours, not the provider's."""
-        return ProviderFault(
-            FaultClass.CONFIGURATION,
+    def _too_long(self, place: str) -> AnswerTooLarge:
+        return AnswerTooLarge(
             f"{place} answered with more than {self._max_response_bytes} bytes: raise "
             f"{MAX_ANSWER_SETTING}, or poll more often or for less content",
+            self._max_response_bytes,
         )
 
     # Clients

@@ -187,8 +187,20 @@ async def test_a_body_without_end_is_cut_off() -> None:
         HttpPool(loopback_dialler(), max_response_bytes=100_000) as pool,
         LegacyClient(LegacyHttp(pool), resolve) as client,
     ):
-        text = await unreachable(client, configured(f"http://127.0.0.1:{port}"))
-    assert "more than 100000 bytes" in text
+        fault = await unfit(client, configured(f"http://127.0.0.1:{port}"))
+    assert "more than 100000 bytes" in str(fault)
+    assert "fewer devices" in str(fault)
+    assert "poll" not in str(fault)
+
+
+@pytest.mark.parametrize(
+    ("status", "remedy"),
+    [(302, "base_url"), (401, "`credential`"), (403, "`credential`"), (404, "the path in `shape`")],
+)
+async def test_a_refusal_says_what_to_check(status: int, remedy: str) -> None:
+    async with http_server(lambda _: Reply(status)) as base, client_of() as client:
+        text = await unreachable(client, configured(base))
+    assert remedy in text
 
 
 async def test_a_slow_system_is_unreachable_in_time() -> None:
