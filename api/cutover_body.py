@@ -5,11 +5,12 @@ never ask the legacy system.
 """
 
 from collections.abc import Iterator, Mapping
+from itertools import chain, islice
 from typing import Annotated, Any, Final, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from api.bodies import RequestModel
+from api.bodies import MAX_FAULTY_PARTS, RequestModel
 from api.problem_types import INVALID_BODY
 from api.problems import FaultyPart, Problem
 from api.provider_body import BASE_URL, CredentialReference, faults_of_address
@@ -164,20 +165,20 @@ def refuse_legacy(
 ) -> None:
     """Raise Problem unless the request may configure this legacy system.
 
-    422 with every fault of address and shape. The credential is judged as that of a connection:
+    422 with the first faults of address and shape. The credential is judged as a connection's:
     whoever moves the legacy system must name the credential again, and must be allowed to.
     """
     if wanted is None or wanted == present:
         return
-    faults = [
-        *faults_of_address(wanted.base_url, services.outbound, f"{LEGACY}/base_url"),
-        *_faults_of_texts(wanted.shape, f"{LEGACY}/shape"),
-        *(
+    found = chain(
+        faults_of_address(wanted.base_url, services.outbound, f"{LEGACY}/base_url"),
+        _faults_of_texts(wanted.shape, f"{LEGACY}/shape"),
+        (
             FaultyPart(pointer=f"{LEGACY}/shape{fault.pointer}", detail=fault.detail)
             for fault in services.legacy.check(wanted)
         ),
-    ]
-    if faults:
+    )
+    if faults := list(islice(found, MAX_FAULTY_PARTS)):
         raise Problem(INVALID_BODY, errors=faults)
     change = CredentialChange(
         wanted.credential,

@@ -110,7 +110,7 @@ def refuse_flags(wanted: Cutover, *, has_legacy: bool) -> CutoverRefusal | None:
         return CutoverRefusal(
             "legacy-missing",
             "legacy",
-            "These flags ask the legacy system, and none is configured. Configure `legacy` in the "
-            "same request.",
+            "These flags ask the legacy system, and none is configured. Change the "
+            "cutover: configure `legacy` together with them.",
         )
     return None

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 MAX_PAGES: Final = 50
+MAX_MEMBERS: Final = 400  # of the whole document; one with every signal has less than 150
 _WORKSPACE: Final = "{workspace_id}"
 _PATH: Final = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/?\[\]-]{0,500}")
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
@@ -222,7 +223,13 @@ class SignalReading(NamedTuple):
 
 
 def parse_shape(document: Mapping[str, Any]) -> LegacyShape:
-    """Check and compile the document. Raises ShapeInvalid with every mistake."""
+    """Check and compile the document. Raises ShapeInvalid with every mistake.
+
+    A document with more than MAX_MEMBERS is not looked at: compiling takes time for each member.
+    """
+    if _has_too_many_members(document):
+        detail = f"the shape has more than {MAX_MEMBERS} members: write only those that it needs"
+        raise ShapeInvalid([ShapeFault("", detail)])
     try:
         shape = LegacyShape.model_validate(document)
     except ValidationError as error:
@@ -230,6 +237,17 @@ def parse_shape(document: Mapping[str, Any]) -> LegacyShape:
     if faults := list(_check_signals(shape.values)):
         raise ShapeInvalid(faults)
     return shape
+
+
+def _has_too_many_members(document: Mapping[str, Any]) -> bool:
+    members = 0
+    waiting: list[Any] = [document]
+    while waiting and members <= MAX_MEMBERS:
+        part = waiting.pop()
+        inner = part.values() if isinstance(part, dict) else part
+        members += len(inner)
+        waiting += [one for one in inner if isinstance(one, dict | list)]
+    return members > MAX_MEMBERS
 
 
 def readings_of(values: ValuesShape) -> tuple[SignalReading, ...]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from api.bodies import MAX_FAULTY_PARTS
 from tests.api.standing_time import START
 from tests.legacy.scripted import SHAPE
 
@@ -236,6 +237,12 @@ async def test_a_shape_with_nul_is_refused_at_its_place(harness: Harness) -> Non
     answer = await write(harness, "PUT", {"legacy": {**LEGACY, "shape": shape}})
     assert answer.status == 422
     assert "/legacy/shape/values/items" in answer.pointers
+
+
+async def test_no_more_mistakes_are_told_than_a_person_reads(harness: Harness) -> None:
+    shape = {f"member_{n}": "\0" for n in range(300)}
+    answer = await write(harness, "PUT", {"legacy": {**LEGACY, "shape": shape}})
+    assert (answer.status, len(answer.pointers)) == (422, MAX_FAULTY_PARTS)
 
 
 # --- The credential

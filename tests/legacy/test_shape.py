@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from domain.position import POSITION
 from domain.signals import CATALOGUE
 from legacy.shape import ShapeInvalid, parse_shape
 from legacy.units import FACTORS, factor_to
+from ports.legacy import ShapeFault
 from tests.legacy.shapes import SHAPE, changed, without
 
 MISTAKES: list[tuple[dict[str, Any], str, str]] = [
@@ -128,6 +130,27 @@ def test_all_mistakes_are_named_at_once() -> None:
     with pytest.raises(ShapeInvalid) as caught:
         parse_shape(shape)
     assert {fault.pointer for fault in caught.value.faults} == {"/values/items", "/speed"}
+
+
+@pytest.mark.parametrize(
+    "many",
+    [
+        changed("/values/signals", {f"signal_{n}": {"value": "("} for n in range(400)}),
+        changed("/values/signals/soc_percent", [[[n] for n in range(400)]]),
+        {f"member_{n}": n for n in range(401)},
+    ],
+)
+def test_a_shape_with_too_many_members_is_one_mistake(many: dict[str, Any]) -> None:
+    with pytest.raises(ShapeInvalid) as caught:
+        parse_shape(many)
+    detail = "the shape has more than 400 members: write only those that it needs"
+    assert caught.value.faults == [ShapeFault("", detail)]
+
+
+def test_a_shape_may_have_every_signal() -> None:
+    one = {"value": "a", "observed_at": "b"}
+    signals = {name: one for name in CATALOGUE if name != POSITION}
+    assert len(parse_shape(changed("/values/signals", signals)).values.signals) == len(signals)
 
 
 def test_the_registry_may_be_left_out() -> None:
