@@ -59,6 +59,17 @@ class GuardrailEventAnswer(AnswerModel):
     trace_id: str
 
 
+class UnfitAnswer(AnswerModel):
+    """The first thing in an answer of the legacy system that does not fit the shape."""
+
+    at: Instant
+    items: int = Field(description="how many items do not fit; 0: the answer as a whole")
+    device_id: str | None = Field(description="as the item has it; null: it could not be read")
+    expression: str = Field(description="what in the shape found nothing that fits")
+    detail: str
+    sample: str = Field(description="the beginning of the item or answer, at most 4 kB")
+
+
 class CutoverAnswer(AnswerModel):
     """A cutover: first what a client sets, then what was noted since."""
 
@@ -77,6 +88,9 @@ class CutoverAnswer(AnswerModel):
     )
     legacy_failed_at: Instant | None = Field(description="when it last failed")
     legacy_fault: str | None = Field(description="how it last failed")
+    legacy_unfit: UnfitAnswer | None = Field(
+        description="what in its answers last did not fit the shape, noted once a minute"
+    )
     rolled_back_at: Instant | None = Field(description="the newest rollback by a guardrail")
     warnings: list[ConfigurationWarning] = Field(
         description="what a write accepted but what fails now; of a read always empty"
@@ -114,6 +128,9 @@ def present_cutover(
         legacy_answered_at=stored.legacy_answered_at,
         legacy_failed_at=stored.legacy_failed_at,
         legacy_fault=stored.legacy_fault,
+        legacy_unfit=None
+        if stored.legacy_unfit is None
+        else UnfitAnswer(**stored.legacy_unfit._asdict()),
         rolled_back_at=stored.rolled_back_at,
         warnings=warnings or [],
     )

@@ -81,6 +81,7 @@ CUTOVERS: Final[Mapping[str, Any]] = MappingProxyType(
         "legacy_answered_at": "2026-03-01T11:59:26Z",
         "legacy_failed_at": None,
         "legacy_fault": None,
+        "legacy_unfit": None,
         "rolled_back_at": None,
         "SyncBody.force": None,
         "SyncBody.dry_run": True,

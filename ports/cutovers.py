@@ -45,11 +45,27 @@ class Force(NamedTuple):
     reason: str
 
 
+class UnfitNote(NamedTuple):
+    """The first thing in a legacy system's answer that did not fit the shape.
+
+    `items` is how many did not fit; 0: the answer as a whole. `sample` is at most 4 kB, without
+    secrets.
+    """
+
+    at: datetime
+    items: int
+    device_id: str | None
+    expression: str
+    detail: str
+    sample: str
+
+
 class StoredCutover(NamedTuple):
     """The cutover of a workspace as it is, and what was noted since.
 
     `legacy_answered_at` is when the legacy system last answered any shard; `legacy_failed_at` and
     `legacy_fault` are its newest failure. `rolled_back_at` is the newest rollback by a guardrail.
+    `legacy_unfit` is the newest answer that did not fit.
     """
 
     workspace: Workspace
@@ -57,6 +73,7 @@ class StoredCutover(NamedTuple):
     legacy_answered_at: datetime | None = None
     legacy_failed_at: datetime | None = None
     legacy_fault: str | None = None
+    legacy_unfit: UnfitNote | None = None
     rolled_back_at: datetime | None = None
 
 
@@ -131,6 +148,9 @@ class LegacyNotes(Protocol):
         self, workspace_id: str, at: datetime, fault: str | None = None
     ) -> None:
         """Note an answer of the legacy system at this instant, or, with a fault, a failure."""
+
+    async def note_legacy_unfit(self, workspace_id: str, note: UnfitNote) -> None:
+        """Note what did not fit, in place of what was noted before."""
 
 
 class CutoverWatch(Protocol):

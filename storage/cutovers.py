@@ -7,6 +7,7 @@ command that changes nothing writes nothing.
 
 from __future__ import annotations
 
+from datetime import datetime
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -18,15 +19,20 @@ from domain.guardrails import GuardrailSettings
 from domain.model import Workspace
 from domain.parity_gate import GateSettings, find_worst, passes_gate, refuse_gate, view_gate
 from domain.registry import Stored, find_move
-from ports.cutovers import CutoverDraft, CutoverReport, GuardrailEvent, ShutGate, StoredCutover
+from ports.cutovers import (
+    CutoverDraft,
+    CutoverReport,
+    GuardrailEvent,
+    ShutGate,
+    StoredCutover,
+    UnfitNote,
+)
 from storage.changes import record_changes
 from storage.queries import bound, sql
 from storage.registry.workspaces import lock_workspace
 from storage.rows import to_legacy_configuration, to_parity_counts, to_workspace
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from domain.changes import Author, Document
     from domain.cutover import CutoverRefusal
     from domain.model import SessionRef
@@ -131,6 +137,13 @@ class PostgresCutovers:
             text = fault.replace("\0", "")[:MAX_FAULT_CHARACTERS]
             call = (sql("note_legacy_failure"), workspace_id, at, text)
 
+        await self._write_note(call)
+
+    async def note_legacy_unfit(self, workspace_id: str, note: UnfitNote) -> None:
+        document = orjson.dumps(note._asdict()).decode()
+        await self._write_note((sql("note_legacy_unfit"), workspace_id, document))
+
+    async def _write_note(self, call: tuple[Any, ...]) -> None:
         async def work(connection: Connection) -> None:
             await connection.execute(*call)
 
@@ -219,6 +232,7 @@ def to_stored_cutover(row: Row) -> StoredCutover:
         row["legacy_answered_at"],
         row["legacy_failed_at"],
         row["legacy_fault"],
+        _read_unfit(row["legacy_unfit"]),
         row["rolled_back_at"],
     )
 
@@ -272,6 +286,13 @@ def _read_settings(text: str | None, defaults: SettingsT) -> SettingsT:
     stored = {} if text is None else orjson.loads(text)
     known = {name: stored[name] for name in defaults._fields if name in stored}
     return defaults._replace(**known)
+
+
+def _read_unfit(text: str | None) -> UnfitNote | None:
+    if text is None:
+        return None
+    members = orjson.loads(text)
+    return UnfitNote(**members | {"at": datetime.fromisoformat(members["at"])})
 
 
 def _to_event(row: Row) -> GuardrailEvent:

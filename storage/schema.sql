@@ -383,6 +383,7 @@ CREATE TABLE cutovers (
     legacy_answered_at timestamptz,
     legacy_failed_at   timestamptz,
     legacy_fault       text,
+    legacy_unfit       json, -- the newest answer, or item of one, that did not fit, with a sample
     rolled_back_at     timestamptz, -- of the newest rollback by a guardrail
     CONSTRAINT cutovers_legacy_check CHECK ((legacy_base_url IS NULL) = (legacy_shape IS NULL))
 );

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from domain.model import SessionRef
-    from ports.cutovers import CutoverDraft
+    from ports.cutovers import CutoverDraft, UnfitNote
     from storage.memory.engine import Engine
 
 
@@ -75,3 +75,9 @@ class MemoryCutovers:
                 else stored._replace(legacy_failed_at=at, legacy_fault=fault)
             )
             tables.cutovers.put((workspace_id,), noted)
+
+    async def note_legacy_unfit(self, workspace_id: str, note: UnfitNote) -> None:
+        async with self._engine.writing() as tables:
+            stored = tables.cutovers.get((workspace_id,))
+            if stored is not None:
+                tables.cutovers.put((workspace_id,), stored._replace(legacy_unfit=note))

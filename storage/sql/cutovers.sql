@@ -4,14 +4,16 @@
 -- name: get_cutover
 -- One row or none. A workspace without a row in cutovers has no legacy system, and the defaults.
 SELECT w.*, c.legacy_base_url, c.legacy_credential, c.legacy_shape, c.gate, c.guardrails,
-       c.legacy_answered_at, c.legacy_failed_at, c.legacy_fault, c.rolled_back_at
+       c.legacy_answered_at, c.legacy_failed_at, c.legacy_fault, c.legacy_unfit,
+       c.rolled_back_at
 FROM workspaces w LEFT JOIN cutovers c ON c.workspace_id = w.workspace_id
 WHERE w.workspace_id = $1;
 
 -- name: load_cutover
 -- For a shard: no row once its session is over.
 SELECT w.*, c.legacy_base_url, c.legacy_credential, c.legacy_shape, c.gate, c.guardrails,
-       c.legacy_answered_at, c.legacy_failed_at, c.legacy_fault, c.rolled_back_at
+       c.legacy_answered_at, c.legacy_failed_at, c.legacy_fault, c.legacy_unfit,
+       c.rolled_back_at
 FROM workspaces w LEFT JOIN cutovers c ON c.workspace_id = w.workspace_id
 WHERE w.workspace_id = $1
   AND EXISTS (SELECT FROM sessions WHERE shard_id = $2 AND epoch = $3 AND state = 'live');
@@ -37,7 +39,8 @@ SET legacy_base_url = excluded.legacy_base_url, legacy_credential = excluded.leg
     legacy_shape = excluded.legacy_shape, gate = excluded.gate, guardrails = excluded.guardrails,
     legacy_answered_at = CASE WHEN :keeps_notes THEN c.legacy_answered_at END,
     legacy_failed_at = CASE WHEN :keeps_notes THEN c.legacy_failed_at END,
-    legacy_fault = CASE WHEN :keeps_notes THEN c.legacy_fault END;
+    legacy_fault = CASE WHEN :keeps_notes THEN c.legacy_fault END,
+    legacy_unfit = CASE WHEN :keeps_notes THEN c.legacy_unfit END;
 
 -- name: load_gate_cycles
 -- What gate and guardrails judge: the newest comparisons, newest first, one a slot. Those of before
@@ -72,5 +75,12 @@ WHERE workspace_id IN (
 -- SKIP LOCKED as above. An older failure never takes the place of a newer one.
 UPDATE cutovers SET legacy_failed_at = $2, legacy_fault = $3
 WHERE (legacy_failed_at IS NULL OR legacy_failed_at <= $2) AND workspace_id IN (
+    SELECT workspace_id FROM cutovers WHERE workspace_id = $1 FOR NO KEY UPDATE SKIP LOCKED
+);
+
+-- name: note_legacy_unfit
+-- SKIP LOCKED as above.
+UPDATE cutovers SET legacy_unfit = $2::json
+WHERE workspace_id IN (
     SELECT workspace_id FROM cutovers WHERE workspace_id = $1 FOR NO KEY UPDATE SKIP LOCKED
 );

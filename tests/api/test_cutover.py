@@ -43,6 +43,7 @@ DEFAULT: dict[str, Any] = {
     "legacy_answered_at": None,
     "legacy_failed_at": None,
     "legacy_fault": None,
+    "legacy_unfit": None,
     "rolled_back_at": None,
     "warnings": [],
 }

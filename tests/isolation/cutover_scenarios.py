@@ -6,7 +6,7 @@ from typing import Any
 
 from domain.cutover import Cutover, PollOwner, ReadOwner
 from domain.parity_gate import GateSettings
-from ports.cutovers import CutoverDraft, new_draft
+from ports.cutovers import CutoverDraft, UnfitNote, new_draft
 from ports.legacy import LegacyConfiguration
 from tests.isolation.fleets import OURS, SESSION, Harness, ago
 from tests.isolation.scenario import drives
@@ -67,9 +67,11 @@ async def knock_at_the_gate(harness: Harness) -> Any:
     return await cutovers.put_cutover(OURS, draft=core_reads)
 
 
-@drives("note_legacy_answer", "note_legacy_failure")
+@drives("note_legacy_answer", "note_legacy_failure", "note_legacy_unfit")
 async def note_answers_of_the_legacy_system(harness: Harness) -> Any:
-    note = harness.stores.cutovers.note_legacy_answer
-    await note(OURS, ago(0.5))
-    await note(OURS, ago(0.4), "no answer")
+    cutovers = harness.stores.cutovers
+    await cutovers.note_legacy_answer(OURS, ago(0.5))
+    await cutovers.note_legacy_answer(OURS, ago(0.4), "no answer")
+    unfit = UnfitNote(ago(0.3), 1, "bus-7", "/values/received_at", "no instant", "{}")
+    await cutovers.note_legacy_unfit(OURS, unfit)
     return await harness.stores.cutovers.get_cutover(OURS)

@@ -10,13 +10,15 @@ import trio
 
 from legacy import noting
 from legacy.noting import NotedLegacySystems
-from ports.legacy import LegacyUnfit, LegacyUnreachable
+from ports.legacy import LegacyUnfit, LegacyUnreachable, LegacyValues, UnfitItem
 from runtime.clock import VirtualClock
 from runtime.faults import EnvironmentFault
-from tests.legacy.scripted import CONFIGURATION, ScriptedLegacy
+from tests.legacy.scripted import CONFIGURATION, NOON, ScriptedLegacy
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
+
+    from ports.cutovers import UnfitNote
 
 START = datetime(2026, 5, 1, 12, tzinfo=UTC)
 AWAY = LegacyUnreachable("no answer")
@@ -27,6 +29,7 @@ class Notebook:
 
     def __init__(self) -> None:
         self.notes: list[tuple[float, str, str | None]] = []
+        self.unfit: list[UnfitNote] = []
         self.is_away = False
 
     async def note_legacy_answer(
@@ -36,6 +39,10 @@ class Notebook:
         if self.is_away:
             raise EnvironmentFault("away")
         self.notes.append(((at - START) / timedelta(seconds=1), workspace_id, fault))
+
+    async def note_legacy_unfit(self, workspace_id: str, note: UnfitNote) -> None:
+        await trio.lowlevel.checkpoint()
+        self.unfit.append(note)
 
 
 class World:
@@ -85,6 +92,30 @@ async def test_an_answer_that_fits_nowhere_is_a_failure(
     world.legacy.fault = LegacyUnfit("items", "no list")
     await world.ask()
     assert world.notebook.notes == [(0, "north", "no list")]
+
+
+async def test_what_does_not_fit_is_noted_once_a_minute(
+    world: World, autojump_clock: MockClock
+) -> None:
+    item = UnfitItem("bus-7", "/values/received_at", "no instant", b'{"heard": "soon"}')
+    world.legacy.values = LegacyValues({}, (item, item), NOON, unfit_count=5)
+    for _ in range(100):
+        await world.ask()
+        await trio.sleep(1)
+    noted = [
+        ((note.at - START) / timedelta(seconds=1), note.items) for note in world.notebook.unfit
+    ]
+    assert noted == [(0, 5), (60, 5)]
+    first = world.notebook.unfit[0]
+    assert first[2:] == ("bus-7", "/values/received_at", "no instant", '{"heard": "soon"}')
+
+
+async def test_an_answer_that_fits_nowhere_is_noted_with_its_sample(
+    world: World, autojump_clock: MockClock
+) -> None:
+    world.legacy.fault = LegacyUnfit("items", "no list", b"<html>")
+    await world.ask()
+    assert [note[1:] for note in world.notebook.unfit] == [(0, None, "items", "no list", "<html>")]
 
 
 async def test_each_workspace_has_notes_of_its_own(world: World, autojump_clock: MockClock) -> None:

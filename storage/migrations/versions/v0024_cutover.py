@@ -56,6 +56,7 @@ CREATE TABLE cutovers (
     legacy_answered_at timestamptz,
     legacy_failed_at   timestamptz,
     legacy_fault       text,
+    legacy_unfit       json,
     rolled_back_at     timestamptz,
     CONSTRAINT cutovers_legacy_check CHECK ((legacy_base_url IS NULL) = (legacy_shape IS NULL))
 )

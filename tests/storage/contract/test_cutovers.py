@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from domain.cutover import Cutover, PollOwner, ProviderMode, ReadOwner
-from ports.cutovers import CutoverDraft, new_draft
+from ports.cutovers import CutoverDraft, UnfitNote, new_draft
 from ports.legacy import LegacyConfiguration
 from tests.storage.contract.cast import HARBOUR, ISLAND
 
@@ -96,6 +96,14 @@ async def test_notes_of_the_legacy_system_stand_beside_the_cutover(world: World)
     stored = await load(world)
     noted = (stored.legacy_answered_at, stored.legacy_failed_at, stored.legacy_fault)
     assert noted == (world.now, world.now + timedelta(seconds=9), "no answer within 3 s")
+
+
+async def test_what_does_not_fit_is_kept_with_its_sample(world: World) -> None:
+    await put(world, SHADOW)
+    unfit = UnfitNote(world.now, 3, "bus-7", "/values/received_at", "no instant", '{"id": "\0ü"}')
+    await world.stores.cutovers.note_legacy_unfit(HARBOUR, unfit._replace(items=1))
+    await world.stores.cutovers.note_legacy_unfit(HARBOUR, unfit)
+    assert (await load(world)).legacy_unfit == unfit
 
 
 async def test_notes_are_not_kept_for_another_legacy_system(world: World) -> None:
