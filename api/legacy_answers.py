@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import trio
 
+from api.legacy_turns import LegacyTurns
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -22,9 +24,6 @@ if TYPE_CHECKING:
 
 KEEP_SECONDS: Final = 60.0
 MAX_KEPT_DEVICES: Final = 20_000  # of all answers; one has at most as many (legacy.mapping)
-# Of the eight loads that a shard makes at once (ports.legacy). The others are left to the readers
-# of one workspace.
-MAX_LIST_LOADS: Final = 4
 
 
 class _Kept(NamedTuple):
@@ -38,10 +37,10 @@ class _Kept(NamedTuple):
 
 
 class LegacyAnswers:
-    """The answers that this process keeps. `turns` bounds the loads of lists across workspaces."""
+    """The answers that this process keeps. `turns` are those of lists across workspaces."""
 
     def __init__(self) -> None:
-        self.turns = trio.CapacityLimiter(MAX_LIST_LOADS)
+        self.turns = LegacyTurns()
         self._kept: OrderedDict[tuple[str, datetime], _Kept] = OrderedDict()
 
     def find(

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from api.legacy_answers import MAX_LIST_LOADS
 from api.legacy_fleet import AskedFleet
+from api.legacy_turns import MAX_LIST_LOADS
 from api.problem_types import LEGACY_UNFIT, LEGACY_UNREACHABLE, SOURCE_CHANGED
 from api.shapes import AnswerModel
 from ports.legacy import LegacyUnfit, LegacyUnreachable
@@ -67,6 +67,7 @@ class LegacySurvey:
         is_next_page: bool = False,
     ) -> None:
         self._services = services
+        self._turns = services.legacy_answers.turns
         self._take = take
         self._keeps = keeps
         self._is_next_page = is_next_page
@@ -82,7 +83,7 @@ class LegacySurvey:
 
         Raises the fault of the database, if it is away.
         """
-        names = sorted(workspaces)
+        names = self._turns.sort(set(workspaces))
         for name in names:
             detail = f"The legacy systems of this list were not all asked in {SURVEY_SECONDS:g} s."
             self._miss(name, UnavailableReason.LEGACY_UNREACHABLE, detail)
@@ -97,7 +98,7 @@ class LegacySurvey:
     async def _work(self, left: Iterator[str], now: datetime) -> None:
         """Ask one workspace after the other, until none is left or the database is away."""
         for name in left:
-            async with self._services.legacy_answers.turns:
+            async with self._turns.turn(name):
                 await self._ask_one(name, now)
             if self._fault is not None:
                 return
@@ -125,7 +126,8 @@ class LegacySurvey:
             )
             return None
         fleet = AskedFleet(self._services, row)
-        answered = await fleet.ask(now, is_next_page=self._is_next_page)
+        with self._turns.asking(name, row.legacy):
+            answered = await fleet.ask(now, is_next_page=self._is_next_page)
         judged = await fleet.judge(answered)
         if self._keeps:
             fleet.keep(answered)
