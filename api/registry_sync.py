@@ -3,13 +3,14 @@
 The rules are in domain/legacy_sync.py, and are judged in the transaction that applies an answer.
 """
 
-from typing import Final
+from typing import Final, assert_never
 
 from pydantic import Field
 from quart import Response, request
 
 from api.auth import current_author
 from api.bodies import Instant, RequestModel, json_response, read_json
+from api.conflicts import refuse_archived
 from api.cutover_body import ForceBody
 from api.keys import Scope
 from api.operations import Operations
@@ -18,6 +19,7 @@ from api.problems import Problem
 from api.services import ApiServices
 from api.shapes import AnswerModel
 from domain.legacy_sync import HeldBackWhy, NotSynced, SyncOutcome
+from domain.registry import Archived
 from ports.legacy import LegacyUnfit, LegacyUnreachable
 from ports.legacy_syncs import MAX_LISTED, SyncReport
 
@@ -144,10 +146,21 @@ def _declare_post(operations: Operations, services: ApiServices) -> None:
         if report is None:
             raise Problem(CONFLICT, _NOT_ASKED)
         if isinstance(report.outcome, NotSynced):
-            is_outdated = report.outcome is NotSynced.OUTDATED
-            raise Problem(CONFLICT, _APPLIED if is_outdated else _MEANWHILE)
+            raise _refuse_outcome(report.outcome)
         services.nudges.registry_changed()
         return json_response(_present(workspace_id, report))
+
+
+def _refuse_outcome(outcome: NotSynced) -> Problem:
+    match outcome:
+        case NotSynced.ARCHIVED:
+            return refuse_archived(Archived("workspace"))
+        case NotSynced.OUTDATED:
+            return Problem(CONFLICT, _APPLIED)
+        case NotSynced.CHANGED | NotSynced.FENCED:
+            return Problem(CONFLICT, _MEANWHILE)
+        case _:
+            assert_never(outcome)
 
 
 def _refuse_fault(fault: LegacyUnreachable | LegacyUnfit) -> Problem:

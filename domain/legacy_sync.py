@@ -43,6 +43,7 @@ class NotSynced(StrEnum):
 
     OUTDATED = "outdated"  # this answer, or a newer one, was applied already
     CHANGED = "changed"  # flags or legacy system were changed after it had been asked
+    ARCHIVED = "archived"  # the workspace is never changed again
     FENCED = "fenced"  # the shard does not own the workspace any more
 
 

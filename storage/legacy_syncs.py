@@ -32,7 +32,7 @@ from domain.legacy_sync import (
     recall,
 )
 from domain.model import Workspace
-from domain.registry import DeviceDraft
+from domain.registry import Archived, DeviceDraft
 from ports.legacy_syncs import MAX_LISTED, SyncReport
 from storage.changes import record_changes, record_whole
 from storage.queries import bound, sql
@@ -117,6 +117,8 @@ async def _apply(
 ) -> SyncReport:
     workspace = await lock_workspace(connection, workspace_id)
     now = await read_clock(connection)
+    if isinstance(workspace, Archived):
+        return SyncReport(NotSynced.ARCHIVED, now)
     if not isinstance(workspace, Workspace) or not _is_asked_for(workspace, order):
         return SyncReport(NotSynced.CHANGED, now)
     row = await connection.fetchrow(sql("get_legacy_sync"), workspace_id)

@@ -149,6 +149,18 @@ async def test_without_legacy_sync_there_is_nothing_to_synchronise(harness: Harn
     assert harness.legacy.asked == []
 
 
+async def test_an_archived_workspace_is_not_synchronised_nor_asked_to_retry(
+    harness: Harness, fleet: list[LegacyDevice]
+) -> None:
+    for method, body in (("PATCH", {"active": False}), ("DELETE", None)):
+        await harness.ask(method, "/workspaces/north", json=body, headers={"If-Match": "*"})
+    say(harness, fleet)
+    refused = await sync(harness)
+    assert (refused.status, refused.problem) == (409, "conflict")
+    assert "is archived" in refused.json["detail"]
+    assert "again" not in refused.json["detail"].replace("used again", "")
+
+
 async def test_an_answer_that_was_applied_already_is_refused(
     harness: Harness, fleet: list[LegacyDevice]
 ) -> None:
