@@ -44,9 +44,10 @@ class NotedLegacySystems:
     """ports.legacy.LegacySystems over another one, which does the work.
 
     A note is written at once when a system begins to fail or to answer again, and otherwise at most
-    once in NOTE_EVERY_SECONDS for each workspace. The reader whose answer is noted waits for that,
-    2 s at most. An answer that does not fit as a whole is a failure: no reader could use it. What
-    does not fit is noted with a sample, at most once in UNFIT_EVERY_SECONDS.
+    once in NOTE_EVERY_SECONDS for each workspace and configuration. The reader whose answer is
+    noted waits for that, 2 s at most. An answer that does not fit as a whole is a failure: no
+    reader could use it. What does not fit is noted with a sample, at most once in
+    UNFIT_EVERY_SECONDS.
     """
 
     def __init__(self, inner: LegacySystems, notes: LegacyNotes, clock: Clock) -> None:
@@ -54,6 +55,7 @@ class NotedLegacySystems:
         self._inner = inner
         self._notes = notes
         self._clock = clock
+        self._configurations: OrderedDict[str, LegacyConfiguration] = OrderedDict()
         self._newest: OrderedDict[str, _Note] = OrderedDict()
         self._unfit: OrderedDict[str, float] = OrderedDict()  # when it was noted, monotonic
         self._edge = EdgeLog(get_logger("legacy"), "legacy_note")
@@ -65,15 +67,18 @@ class NotedLegacySystems:
         self, workspace_id: str, configuration: LegacyConfiguration
     ) -> LegacyRegistry:
         load = self._inner.load_registry(workspace_id, configuration)
-        return await self._noting(workspace_id, load)
+        return await self._noting(workspace_id, configuration, load)
 
     async def load_values(
         self, workspace_id: str, configuration: LegacyConfiguration
     ) -> LegacyValues:
         load = self._inner.load_values(workspace_id, configuration)
-        return await self._noting(workspace_id, load)
+        return await self._noting(workspace_id, configuration, load)
 
-    async def _noting(self, workspace_id: str, load: Awaitable[AnswerT]) -> AnswerT:
+    async def _noting(
+        self, workspace_id: str, configuration: LegacyConfiguration, load: Awaitable[AnswerT]
+    ) -> AnswerT:
+        self._follow(workspace_id, configuration)
         try:
             answer = await load
         except LegacyUnreachable as fault:
@@ -88,6 +93,13 @@ class NotedLegacySystems:
         if answer.unfit:
             await self._note_unfit(workspace_id, answer.unfit_count, answer.unfit[0])
         return answer
+
+    def _follow(self, workspace_id: str, configuration: LegacyConfiguration) -> None:
+        """Forget what was noted of another configuration: the change removed those notes."""
+        if self._configurations.get(workspace_id) != configuration:
+            self._newest.pop(workspace_id, None)
+            self._unfit.pop(workspace_id, None)
+            _remember(self._configurations, workspace_id, configuration)
 
     async def _note_unfit(self, workspace_id: str, items: int, first: UnfitItem) -> None:
         now = self._clock.monotonic()

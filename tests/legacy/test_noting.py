@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from trio.testing import MockClock
 
     from ports.cutovers import UnfitNote
+    from ports.legacy import LegacyConfiguration
 
 START = datetime(2026, 5, 1, 12, tzinfo=UTC)
 AWAY = LegacyUnreachable("no answer")
+MOVED = CONFIGURATION._replace(base_url="http://127.0.0.1:10")
 
 
 class Notebook:
@@ -51,9 +53,11 @@ class World:
         self.notebook = Notebook()
         self.systems = NotedLegacySystems(self.legacy, self.notebook, VirtualClock(START))
 
-    async def ask(self, workspace_id: str = "north") -> None:
+    async def ask(
+        self, workspace_id: str = "north", configuration: LegacyConfiguration = CONFIGURATION
+    ) -> None:
         try:
-            await self.systems.load_values(workspace_id, CONFIGURATION)
+            await self.systems.load_values(workspace_id, configuration)
         except (LegacyUnreachable, LegacyUnfit):
             assert self.legacy.fault is not None
 
@@ -70,6 +74,17 @@ async def test_answers_are_noted_at_most_once_in_ten_seconds(
         await world.ask()
         await trio.sleep(1)
     assert world.notebook.notes == [(second, "north", None) for second in (0, 10, 20)]
+
+
+@pytest.mark.parametrize("fault", [None, AWAY, LegacyUnfit("items", "nothing found")])
+async def test_the_first_answer_of_another_configuration_is_noted_at_once(
+    world: World, fault: LegacyUnreachable | LegacyUnfit | None
+) -> None:
+    world.legacy.fault = fault
+    for configuration in (CONFIGURATION, MOVED, MOVED):
+        await world.ask(configuration=configuration)
+    assert len(world.notebook.notes) == 2
+    assert len(world.notebook.unfit) == (2 if isinstance(fault, LegacyUnfit) else 0)
 
 
 async def test_each_edge_of_a_failure_is_noted_at_once(
