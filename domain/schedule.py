@@ -157,11 +157,9 @@ def late_start(now: datetime, place: Place) -> Start:
         return coming
     left = coming.slot_start_at - now
     room = left - timedelta(seconds=place.interval * ROOM_SHARE)
-    return Start(
-        present,
-        now
-        + math.sqrt(_spread(place.ordinal, LATE_RATIO)) * (room if room > timedelta(0) else left),
-    )
+    wait = math.sqrt(_spread(place.ordinal, LATE_RATIO)) * (room if room > timedelta(0) else left)
+    # In the last microseconds of the slot the wait is rounded up to its end.
+    return Start(present, now + min(wait, left - timedelta(microseconds=1)))
 
 
 def leaves_enough_of_slot(start: Start, interval: float) -> bool:

@@ -29,6 +29,7 @@ async def test_a_snapshot_before_any_data_is_empty_and_says_so(harness: Harness)
         "last_changed_at": None,
         "freshness_age_seconds": None,
         "values": {},
+        "served_by": "core",
     }
 
 

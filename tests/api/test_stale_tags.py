@@ -47,6 +47,13 @@ RESOURCES = {
         ({"grace_seconds": 7}, {"grace_seconds": 8}),
         "grace_seconds",
     ),
+    "cutover": Resource(
+        f"{WORKSPACE}/cutover",
+        {"PUT": {"provider_mode": "mixed"}, "PATCH": {"provider_mode": "mixed"}},
+        {"gate": {"cycles": 6}},
+        ({"provider_mode": "mixed"}, {"provider_mode": "depot_sim"}),
+        "provider_mode",
+    ),
     "connection": Resource(
         CONNECTION,
         {"PUT": PROVIDER, "PATCH": {"expected_update_seconds": 30}, "DELETE": None},

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from domain.cycles import CycleKey, CycleTrigger
@@ -233,6 +233,7 @@ def test_a_known_start_stays_where_it_is() -> None:
 
 
 @given(now=instants, place=places())
+@example(now=datetime(2020, 1, 1, 0, 0, 0, 999_999, tzinfo=UTC), place=Place("", 1, 2, 1))
 def test_a_late_start_stays_within_the_present_slot(now: datetime, place: Place) -> None:
     start = late_start(now, place)
     assert start.slot_start_at == slot_of(now, place)
