@@ -197,6 +197,7 @@ async def test_acceptance_7_sc_11_an_empty_worklist_has_the_same_shape(
         "workspace_active": True,
         "time_zone": "UTC",
         "workspace_outage": None,
+        "served_by": "core",
         "items": [],
         "next_cursor": None,
     }
@@ -208,7 +209,12 @@ async def test_acceptance_7_sc_11_an_empty_worklist_has_the_same_shape(
     assert [_without_instant(report) for report in health] == [
         {"workspace_id": "empty", "counts": none, **plain},
     ] * 2
-    assert _without_instant(worklist) == {"counts": one, "items": [], "next_cursor": None}
+    assert _without_instant(worklist) == {
+        "counts": one,
+        "items": [],
+        "next_cursor": None,
+        "unavailable_workspaces": [],
+    }
 
 
 async def test_fr_012_d_009_shards_compute_the_same_and_store_no_verdict(
