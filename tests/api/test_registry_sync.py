@@ -149,7 +149,7 @@ async def test_without_legacy_sync_there_is_nothing_to_synchronise(harness: Harn
     assert harness.legacy.asked == []
 
 
-async def test_an_archived_workspace_is_not_synchronised_nor_asked_to_retry(
+async def test_an_archived_workspace_is_not_synchronised(
     harness: Harness, fleet: list[LegacyDevice]
 ) -> None:
     for method, body in (("PATCH", {"active": False}), ("DELETE", None)):

@@ -77,7 +77,7 @@ async def test_answers_are_noted_at_most_once_in_ten_seconds(
 
 
 @pytest.mark.parametrize("fault", [None, AWAY, LegacyUnfit("items", "nothing found")])
-async def test_the_first_answer_of_another_configuration_is_noted_at_once(
+async def test_the_answer_of_another_configuration_is_noted_at_once(
     world: World, fault: LegacyUnreachable | LegacyUnfit | None
 ) -> None:
     world.legacy.fault = fault
