@@ -26,8 +26,8 @@ MUTANTS: Final = (
         "the spread of late starts: a takeover starts everything at once",
         Edit(
             "domain/schedule.py",
-            r"(        now)\n        \+ math\.sqrt\(_spread\([^\n]*LATE_RATIO\)\)[^\n]*,\n",
-            r"\g<1>,\n",
+            r"now \+ min\(wait, left - timedelta\(microseconds=1\)\)",
+            "now",
         ),
         "processes/test_takeover_starts.py::test_fr_001_fr_002_d_002_a_takeover_keeps_starts_apart",
     ),
