@@ -220,8 +220,12 @@ async def answered(harness: Harness, slug: str) -> dict[str, bool]:
 
 
 async def ledger(harness: Harness, slug: str) -> set[tuple[str, str]]:
+    """Return external id and reason of each row that has one.
+
+    A row without one counts what was overtaken: two state calls may be committed in any order.
+    """
     rows = await harness.shard.rejections(slug)
-    return {(row["external_id"], row["reason"]) for row in rows}
+    return {(row["external_id"], row["reason"]) for row in rows if row["reason"] is not None}
 
 
 async def values(harness: Harness, slug: str) -> dict[str, dict[str, float]]:
