@@ -27,7 +27,7 @@ MAX_CYCLES: Final = 288  # a day of five-minute cycles
 LEGACY: Final = "/legacy"
 _GATE, _GUARDRAILS = GateSettings(), GuardrailSettings()
 
-Cycles = Annotated[int, BeforeValidator(accept_whole), Field(ge=1, le=MAX_CYCLES)]
+Cycles = Annotated[int, Field(ge=1, le=MAX_CYCLES), BeforeValidator(accept_whole)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Reason = Annotated[str, Field(min_length=1, max_length=500, pattern=PRINTABLE)]
 

@@ -54,8 +54,8 @@ OFFSET_DESCRIPTION = (
 )
 StartOffset = Annotated[
     int,
-    BeforeValidator(accept_whole),
     Field(ge=0, lt=MAX_INTERVAL_SECONDS),
+    BeforeValidator(accept_whole),
 ]
 TAG = "policy"
 
