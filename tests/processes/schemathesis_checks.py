@@ -24,6 +24,7 @@ _DEVICE = (
 _LIMITS = (
     "It must not be less than freshness_target_seconds",
     "It must be more than delayed_after_seconds",
+    "must be 0 or more and less than poll_interval_seconds, .+",
 )
 _CONNECTION = (
     *_ORDER,
