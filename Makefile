@@ -124,8 +124,9 @@ COMPILE := $(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit
 
 lock: $(READY) ## renew requirements/*.txt from pyproject.toml
 	@$(COMPILE) -o requirements/runtime.txt pyproject.toml
-	@$(COMPILE) --extra embedded -c requirements/runtime.txt -o requirements/dev.txt pyproject.toml requirements/dev.in
+	@$(COMPILE) --extra embedded --extra tracing -c requirements/runtime.txt -o requirements/dev.txt pyproject.toml requirements/dev.in
 	@$(COMPILE) -c requirements/dev.txt -o requirements/build.txt requirements/build.in
+	@$(COMPILE) -c requirements/dev.txt -o requirements/browser.txt requirements/browser.in
 
 clean: ## remove the virtual environment and caches; data folders stay
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache *.egg-info
