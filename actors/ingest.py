@@ -26,6 +26,7 @@ from ports.ingest import RowsLocked
 from runtime.faults import EnvironmentFault
 from runtime.logs import get_logger
 from runtime.mailbox import LaneFull, Mailbox, MailboxClosed
+from runtime.measures import UNMEASURED
 
 if TYPE_CHECKING:
     from random import Random
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from domain.model import Submission
     from domain.resource import Resource
     from ports.ingest import IngestStore
+    from runtime.measures import Measures
 
 # Judging 2,000 updates blocks the loop for about 35 ms, so a unit holds half of that.
 MAX_UNIT_UPDATES = 1_000
@@ -46,7 +48,14 @@ class IngestActor:
     restartable task: when `run` is started again after a crash, it goes on with the same batch.
     """
 
-    def __init__(self, store: IngestStore, current: CurrentSession, *, random: Random) -> None:
+    def __init__(
+        self,
+        store: IngestStore,
+        current: CurrentSession,
+        *,
+        random: Random,
+        measures: Measures = UNMEASURED,
+    ) -> None:
         self._store = store
         self._current = current
         self._mailbox: Mailbox[Submission] = Mailbox(LANES)
@@ -56,7 +65,12 @@ class IngestActor:
         self._deferred = DeferredSubmissions(self._mailbox, log, random=random)
         self._receipts = Receipts(log)
         self._committer = UnitCommitter(
-            store, current, self._mailbox, random=random, on_commit=self._deferred.note_commit
+            store,
+            current,
+            self._mailbox,
+            random=random,
+            on_commit=self._deferred.note_commit,
+            measures=measures,
         )
 
     # --- the way in

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from actors.rosters import DEFAULT_ROSTERS, RosterPolicy
 from actors.waits import ProviderWaits
+from runtime.measures import UNMEASURED, Measures
 
 if TYPE_CHECKING:
     from random import Random
@@ -31,3 +32,4 @@ class ActorTools:
     legacy: LegacySystems  # the systems that workspaces are moved from
     rosters: RosterPolicy = DEFAULT_ROSTERS  # when providers are asked for every vehicle
     waits: ProviderWaits = field(default_factory=ProviderWaits)  # which providers wait to be called
+    measures: Measures = UNMEASURED

@@ -8,6 +8,7 @@ session, and never believe receipts whose commit was not confirmed.
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, TypeVarTuple
 
 import trio
@@ -18,9 +19,10 @@ from ports.ingest import CommitUnknown, RowsLocked, SessionFenced, UnitPoisoned
 from runtime.backoff import Backoff
 from runtime.faults import EnvironmentFault
 from runtime.logs import EdgeLog, get_logger
+from runtime.measures import UNMEASURED
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence, Set
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence, Set
     from random import Random
 
     from actors.session import CurrentSession
@@ -28,10 +30,19 @@ if TYPE_CHECKING:
     from domain.refusals import RefusalStatistics
     from ports.ingest import IngestStore
     from runtime.mailbox import Mailbox
+    from runtime.measures import Measures
 
 Arguments = TypeVarTuple("Arguments")
 
 RETRY_COUNTS_SECONDS: Final = 0.1  # between units of counts, so that the mailbox has its turn
+_FAILURES: Final[Mapping[type[Exception], str]] = {
+    SessionFenced: "fenced",
+    CommitUnknown: "commit_unknown",
+    RowsLocked: "locked",
+    UnitPoisoned: "poisoned",
+    EnvironmentFault: "database",
+}
+FAILURE_KINDS: Final = tuple(_FAILURES.values())
 
 
 class UnitCommitter:
@@ -45,6 +56,7 @@ class UnitCommitter:
         *,
         random: Random,
         on_commit: Callable[[], None],
+        measures: Measures = UNMEASURED,
     ) -> None:
         """`on_commit` is called after each unit that was committed.
 
@@ -54,6 +66,7 @@ class UnitCommitter:
         self._current = current
         self._mailbox = mailbox
         self._on_commit = on_commit
+        self._measures = measures
         self._log = get_logger("ingest")
         self._edge = EdgeLog(self._log, "ingest_commit")
         self._backoff = Backoff(random, base_seconds=0.1, cap_seconds=5.0)
@@ -140,7 +153,8 @@ class UnitCommitter:
                 with self._current.writing():
                     self._counts.unstage()
                     try:
-                        receipts = await attempt(session, self._next_unit, *args)
+                        with self._measured():
+                            receipts = await attempt(session, self._next_unit, *args)
                     except CommitUnknown as unknown:
                         if not await self._was_committed(session):
                             continue
@@ -155,6 +169,18 @@ class UnitCommitter:
             else:
                 self._count_committed(receipts)
                 return receipts
+
+    @contextmanager
+    def _measured(self) -> Iterator[None]:
+        """Measure one attempt: how long it took when it was committed, else why it was not."""
+        began = trio.current_time()
+        try:
+            yield
+        except tuple(_FAILURES) as failure:
+            kind = next(name for known, name in _FAILURES.items() if isinstance(failure, known))
+            self._measures.unit_failures(1, kind)
+            raise
+        self._measures.unit_seconds(trio.current_time() - began)
 
     async def _begin_unit(self, newer_than: SessionRef | None = None) -> SessionRef:
         """Wait for a live session, and return it. A new session counts its units anew."""
@@ -198,6 +224,7 @@ class UnitCommitter:
         self.units += 1
         size = sum(len(receipt.results) for receipt in receipts)
         self.largest_unit = max(self.largest_unit, size)
+        self._measures.unit_updates(size)
         self.note_success()
         self._backoff.reset()
         self._on_commit()

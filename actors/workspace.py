@@ -19,7 +19,7 @@ from actors.records import log_abandoned
 from actors.rosters import Rosters
 from actors.statistics import WorkspaceStatistics
 from domain import schedule
-from domain.cycles import CycleKey, CycleTrigger
+from domain.cycles import CycleKey, CycleOutcome, CycleTrigger
 from domain.model import Submission
 from domain.schedule import Start
 from runtime.backoff import Backoff
@@ -30,7 +30,7 @@ from runtime.reply import Reply
 from runtime.timers import sleep_until
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from datetime import datetime
 
     from actors.fleet import FleetView
@@ -61,6 +61,7 @@ class WorkspaceActor:
         self._tools = tools
         self._ingest = tools.ingest
         self._clock = tools.clock
+        self._measures = tools.measures
         self._state = PollState(view.fleet.cursors, Rosters(view.fleet.rosters, tools.rosters))
         self._backoff = Backoff(tools.random, base_seconds=0.2, cap_seconds=5.0)
         self._log = get_logger("workspace").bind(workspace_id=view.workspace_id)
@@ -227,11 +228,10 @@ class WorkspaceActor:
         )
         if started is None:
             # No room is left: the machine slept through the slot, or the database was away for it.
-            await self._persist(
-                lambda: self._cycles.record_missed(self._session, self._view.workspace_id, [slot])
-            )
+            await self._persist_missed([slot])
         elif started.started:
             now = self._last_begun_at = self._clock.now()
+            self._measures.cycle_lateness_seconds((now - slot).total_seconds(), trigger)
             deadline = schedule.cycle_deadline(start._replace(start_at=now), place.interval)
             await self._run_cycle(started, trace_id, deadline, place.interval)
 
@@ -266,9 +266,13 @@ class WorkspaceActor:
             self._log.warning(
                 "poll_cycles_missed", slots=len(slots), first=slots[0], last=slots[-1]
             )
-            await self._persist(
-                lambda: self._cycles.record_missed(self._session, self._view.workspace_id, slots)
-            )
+            await self._persist_missed(slots)
+
+    async def _persist_missed(self, slots: Sequence[datetime]) -> None:
+        await self._persist(
+            lambda: self._cycles.record_missed(self._session, self._view.workspace_id, slots)
+        )
+        self._measures.cycles(len(slots), CycleOutcome.MISSED)
 
     async def _run_requested(self, place: Place, before: Start) -> None:
         """Run the requested cycle, if there is one: a wake-up may also mean another configuration.
@@ -301,8 +305,15 @@ class WorkspaceActor:
         )
         self._state.silent = await self._find_silent()
         fetch_seconds = max(0.0, (deadline - self._clock.now()).total_seconds())
-        outcome = await cycle.run(fetch_seconds, commit_seconds=schedule.COMMIT_SHARE * interval)
-        self._outcomes[outcome] += 1
+        began, outcome = trio.current_time(), CycleOutcome.ABANDONED
+        try:
+            outcome = await cycle.run(
+                fetch_seconds, commit_seconds=schedule.COMMIT_SHARE * interval
+            )
+            self._outcomes[outcome] += 1
+        finally:
+            self._measures.cycles(1, outcome)
+            self._measures.cycle_seconds(trio.current_time() - began)
 
     async def _find_silent(self) -> frozenset[str]:
         """Return the connections with a silent device that may be asked for a roster now.

@@ -5,8 +5,9 @@ Owns the order in which the parts are put together, and nothing else.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from quart import request
 from quart_trio import QuartTrio
 from quart_trio.wrappers import TrioRequest
 
@@ -23,7 +24,7 @@ from api.devices import declare_devices
 from api.docs_page import declare_documentation
 from api.events import declare_events
 from api.fleet_check import declare_fleet_check
-from api.frame import FrameLimits, install_frame
+from api.frame import ROUTE, FrameLimits, install_frame
 from api.gate import KeyGate, OpenGate
 from api.health import declare_health
 from api.indicators import declare_indicators
@@ -31,6 +32,7 @@ from api.ingest import declare_ingest
 from api.introduction import introduce
 from api.issues import declare_issues
 from api.key_management import declare_keys
+from api.metrics import declare_metrics
 from api.operations import Operations
 from api.parity import declare_parity
 from api.policy import declare_policy
@@ -66,6 +68,7 @@ PREFIX = "/api/telematics-mvp"
 # A probe's answer must come within the prober's own timeout. A probe has no body.
 PROBE_FRAME = FrameLimits(request_deadline_seconds=10.0, body_seconds=1.0, response_seconds=5.0)
 PROBES_IN_FLIGHT = 16
+UNMATCHED_ROUTE = "unmatched"  # no operation has this path and method
 
 _RESOURCES: tuple[Callable[[Operations, ApiServices], None], ...] = (
     declare_workspace_list,
@@ -116,11 +119,19 @@ def create_app(services: ApiServices) -> QuartTrio:
     app.request_class = _Request
     operations = declare_operations(services)
     operations.install(app)
+    app.before_request(_show_route)  # before requests may be refused
     install_authorization(app, operations, services)
     install_compression(app, operations)
     install_problem_handlers(app)
-    install_frame(app, services.traffic, _key_gate(operations, services), services.limits)
+    gate = _key_gate(operations, services)
+    install_frame(app, services.traffic, gate, services.limits, services.measures)
     return app
+
+
+async def _show_route() -> None:
+    """Tell the frame, which counts the request, which operation it is for."""
+    scope = cast("dict[str, object]", request.scope)
+    scope[ROUTE] = request.endpoint or UNMATCHED_ROUTE
 
 
 def _key_gate(operations: Operations, services: ApiServices) -> KeyGate:
@@ -136,12 +147,14 @@ def _key_gate(operations: Operations, services: ApiServices) -> KeyGate:
 
 
 def create_probe_app(services: ApiServices) -> QuartTrio:
-    """Return an application with the probes alone, for a listener of its own. It asks for no key.
+    """Return an application with the probes and the metrics, for a listener of its own.
 
-    Requests to the API cannot take the places of probes.
+    The probes ask for no key. Requests to the API cannot take the places of probes.
     """
     app = QuartTrio("lastheard-probes", static_folder=None)
-    declare_probe_operations(services).install(app)
+    operations = declare_probe_operations(services)
+    operations.install(app)
+    install_compression(app, operations)
     install_problem_handlers(app)
     install_frame(
         app, services.probe_traffic, OpenGate(services.probe_traffic, PROBES_IN_FLIGHT), PROBE_FRAME
@@ -153,6 +166,7 @@ def declare_probe_operations(services: ApiServices) -> Operations:
     """Return the operations of the listener for probes."""
     operations = Operations()
     declare_probes(operations, services)
+    declare_metrics(operations, services)
     return operations
 
 

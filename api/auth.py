@@ -52,9 +52,9 @@ def install_authorization(app: QuartTrio, operations: Operations, services: ApiS
         if operation is None:
             raise Problem(NOT_FOUND)
         if operation.scope is not None:
-            g.access, workspace = await _authenticate(services, operation)
+            g.access, workspace = await authenticate(services, _workspace_to_find(operation))
             g.address = _find_address(services)
-            _check_scope(g.access, operation)
+            require_scope(g.access, operation.scope)
             _check_path(g.access, operation, workspace)
             if operation.query is None:
                 read_query(request, RequestModel)  # it has no member: each parameter is refused
@@ -82,40 +82,39 @@ def no_such_workspace(workspace_id: str) -> Problem:
     return Problem(NOT_FOUND, f"There is no workspace {workspace_id}.")
 
 
-async def _authenticate(
-    services: ApiServices,
-    operation: Operation,
+async def authenticate(
+    services: ApiServices, wanted: str | None = None
 ) -> tuple[Access, Workspace | None]:
-    """Return what the key or JWT opens, and the workspace that the path names.
+    """Return what the key or JWT of the request opens, and the workspace `wanted` if it exists.
 
-    The workspace is not yet one that the caller may know of.
+    The workspace is not yet one that the caller may know of. Raises Problem 401, and 503 or an
+    EnvironmentFault when it is not known whether the key or JWT is good.
     """
     header = find_authorization(request.scope["headers"])
     if header is None:
         raise credentials_missing()
     bearer = read_bearer(header)
     if services.jwts is not None and is_jwt(bearer):
-        return await _judge_jwt(services, services.jwts, bearer, operation)
-    return await _find_key(services, bearer, operation)
+        return await _judge_jwt(services, services.jwts, bearer, wanted)
+    return await _find_key(services, bearer, wanted)
 
 
 async def _judge_jwt(
-    services: ApiServices, jwts: JwtAccess, bearer: str, operation: Operation
+    services: ApiServices, jwts: JwtAccess, bearer: str, wanted: str | None
 ) -> tuple[Access, Workspace | None]:
     """Judge the JWT again: as a rule the gate's verdict of a moment ago is remembered."""
     access = await jwts.verify(bearer)
     structlog.contextvars.bind_contextvars(subject=access.who)
-    wanted = _workspace_to_find(operation)
     found = None if wanted is None else await services.registry.get_workspace(wanted)
     return access, found
 
 
 async def _find_key(
-    services: ApiServices, bearer: str, operation: Operation
+    services: ApiServices, bearer: str, wanted: str | None
 ) -> tuple[Access, Workspace | None]:
     """Find the key and the workspace, both in one round trip."""
     token = read_key(bearer)
-    record, workspace = await services.keys.find_access(token.key_id, _workspace_to_find(operation))
+    record, workspace = await services.keys.find_access(token.key_id, wanted)
     now = services.clock.now()
     refusal = why_refused(record, token, now)
     if record is None or refusal is not None:
@@ -142,16 +141,23 @@ def _has_proper_ids() -> bool:
     return all(is_id(value) for value in (request.view_args or {}).values())
 
 
-def _check_scope(access: Access, operation: Operation) -> None:
-    if operation.scope in access.scopes:
+def require_scope(access: Access, scope: str) -> None:
+    """Raise Problem 403 unless the caller has the scope."""
+    if scope in access.scopes:
         return
-    challenge = f'{CHALLENGE}, error="insufficient_scope", scope="{operation.scope}"'
+    challenge = f'{CHALLENGE}, error="insufficient_scope", scope="{scope}"'
     raise Problem(
         MISSING_SCOPE,
-        f"This operation needs a key with the scope {operation.scope}.",
+        f"This operation needs a key with the scope {scope}.",
         headers={"WWW-Authenticate": challenge},
-        extensions={"required_scope": operation.scope},
+        extensions={"required_scope": scope},
     )
+
+
+def require_all_workspaces(access: Access, what: str) -> None:
+    """Raise Problem 403 for a key or JWT that is limited to workspaces, since it covers all."""
+    if access.workspaces is not None:
+        raise Problem(MISSING_SCOPE, f"A key that is limited to workspaces does not see {what}.")
 
 
 def _check_path(access: Access, operation: Operation, workspace: Workspace | None) -> None:

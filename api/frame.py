@@ -26,6 +26,7 @@ from api.problems import Problem, problem_for
 from api.traces import TRACE_HEADER, bind_trace_id
 from runtime.faults import EnvironmentFault
 from runtime.line_limit import WITHOUT_KEY
+from runtime.measures import UNMEASURED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,8 +44,14 @@ if TYPE_CHECKING:
 
     from api.gate import Gate
     from api.traffic import HttpTraffic
+    from runtime.measures import Measures
 
 FAREWELL_SECONDS = 2.0
+# The route of a request, which is written into its scope once the framework has found it. The
+# others were refused before that.
+ROUTE = "lastheard.route"
+REFUSED_ROUTE = "refused"
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 # For sending an answer of the frame's own: a client that does not read must not hold a task.
 REFUSAL_SECONDS = 5.0
 
@@ -66,14 +73,18 @@ class FrameLimits:
 
 
 def install_frame(
-    app: QuartTrio, traffic: HttpTraffic, gate: Gate, limits: FrameLimits | None = None
+    app: QuartTrio,
+    traffic: HttpTraffic,
+    gate: Gate,
+    limits: FrameLimits | None = None,
+    measures: Measures = UNMEASURED,
 ) -> None:
     """Put the frame around `app`, outermost, and set the framework's bounds. Call it once, last."""
     limits = limits or FrameLimits()
     app.config["MAX_CONTENT_LENGTH"] = limits.max_body_bytes
     app.config["BODY_TIMEOUT"] = limits.body_seconds
     app.config["RESPONSE_TIMEOUT"] = limits.response_seconds
-    framed = RequestFrame(cast("ASGIFramework", app.asgi_app), traffic, gate, limits)
+    framed = RequestFrame(cast("ASGIFramework", app.asgi_app), traffic, gate, limits, measures)
     app.asgi_app = framed  # type: ignore[method-assign]
 
 
@@ -81,12 +92,18 @@ class RequestFrame:
     """ASGI middleware; see the module. It gets HTTP only: the server offers no websockets."""
 
     def __init__(
-        self, app: ASGIFramework, traffic: HttpTraffic, gate: Gate, limits: FrameLimits
+        self,
+        app: ASGIFramework,
+        traffic: HttpTraffic,
+        gate: Gate,
+        limits: FrameLimits,
+        measures: Measures = UNMEASURED,
     ) -> None:
         self._app = app
         self._traffic = traffic
         self._gate = gate
         self._limits = limits
+        self._measures = measures
 
     async def __call__(
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
@@ -97,7 +114,8 @@ class RequestFrame:
             )
         trace_id = bind_trace_id(scope["headers"])
         structlog.contextvars.bind_contextvars(**{WITHOUT_KEY: True})
-        await self._run(scope, _Exchange(receive, send, trace_id, self._traffic, self._limits))
+        count = _Count(scope, self._traffic, self._measures)
+        await self._run(scope, _Exchange(receive, send, trace_id, count, self._limits))
 
     async def _run(self, scope: HTTPScope, exchange: _Exchange) -> None:
         try:
@@ -141,6 +159,27 @@ def _show_key(scope: HTTPScope) -> None:
         show()
 
 
+class _Count:
+    """Counts one request when its answer begins, and measures the time until then.
+
+    Later times are the client's: it may read slowly, or keep a stream of events open for hours.
+    """
+
+    def __init__(self, scope: HTTPScope, traffic: HttpTraffic, measures: Measures) -> None:
+        self._scope = scope
+        self._traffic = traffic
+        self._measures = measures
+        self._began = trio.current_time()
+
+    def note_answer(self, status: int) -> None:
+        self._traffic.count_response(status)
+        route = str(self._scope.get(ROUTE, REFUSED_ROUTE))
+        # Clients choose the method: its values must not grow without a bound.
+        method = self._scope["method"] if self._scope["method"] in METHODS else "other"
+        self._measures.request_seconds(trio.current_time() - self._began, route, method)
+        self._measures.requests(1, route, method, f"{status // 100}xx")
+
+
 class _Exchange:
     """One request and its response, on their way through the frame."""
 
@@ -149,13 +188,13 @@ class _Exchange:
         receive: ASGIReceiveCallable,
         send: ASGISendCallable,
         trace_id: str,
-        traffic: HttpTraffic,
+        count: _Count,
         limits: FrameLimits,
     ) -> None:
         self._receive = receive
         self._send = send
         self._trace_id = trace_id
-        self._traffic = traffic
+        self._count = count
         self._limits = limits
         self._arrived_bytes = 0
         self._body_done = trio.Event()  # it has arrived, or exceeds max_drain_bytes
@@ -178,7 +217,7 @@ class _Exchange:
             # The handler has answered. Sending has bounds of its own: response_seconds, and the
             # server's deadline for a write.
             self.until_response.deadline = math.inf
-            self._traffic.count_response(event["status"])
+            self._count.note_answer(event["status"])
             event["headers"] = [*event["headers"], (TRACE_HEADER, self._trace_id.encode("ascii"))]
         elif event["type"] == "http.response.body" and not event["more_body"]:
             with trio.move_on_after(self._limits.drain_seconds):

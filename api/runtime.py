@@ -6,12 +6,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, create_model
 from quart import Response
 
-from api.auth import current_access
+from api.auth import current_access, require_all_workspaces
 from api.bodies import Instant, json_response
 from api.keys import Scope
 from api.operations import Operations
-from api.problem_types import MISSING_SCOPE
-from api.problems import Problem
 from api.record_models import RecordModels
 from api.services import ApiServices
 from api.shapes import AnswerModel
@@ -59,10 +57,7 @@ def declare_runtime(operations: Operations, services: ApiServices) -> None:
     @operations.declare("GET", "/runtime", scope=Scope.READ, response=answer_model, tag="runtime")
     async def get_runtime() -> Response:
         """Show the state of the shards. A key that is limited to workspaces gets 403."""
-        if current_access().workspaces is not None:
-            raise Problem(
-                MISSING_SCOPE, "A key that is limited to workspaces does not see the runtime."
-            )
+        require_all_workspaces(current_access(), "the runtime")
         # Not read into the models: a shard of another version may report other statistics.
         process = {**services.runtime_report(), "http": services.traffic.statistics()}
         return json_response({"process": process, "shards": await services.reads.load_shards()})

@@ -15,6 +15,7 @@ from api.gate import GateLimits
 from api.legacy_answers import LegacyAnswers
 from api.senders import Senders
 from api.traffic import HttpTraffic
+from runtime.measures import UNMEASURED, Measures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from structlog.typing import FilteringBoundLogger
 
+    from api.exposition import Exposition
     from api.jwt_access import JwtAccess
     from api.key_uses import KeyUses
     from ports.changes import ChangeHistory
@@ -95,3 +97,6 @@ class ApiServices:
     limits: FrameLimits = field(default_factory=FrameLimits)
     gate_limits: GateLimits = field(default_factory=GateLimits)
     proxies: TrustedProxies = field(default_factory=TrustedProxies)
+    measures: Measures = UNMEASURED
+    exposition: Exposition | None = None  # None: there is no /metrics
+    metrics_open: bool = False  # /metrics asks for no key

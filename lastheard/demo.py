@@ -99,6 +99,7 @@ async def _run_service(
         async with _until_stop_requested(service):
             address = f"http://127.0.0.1:{service.port}"
             view.introduce(address, key, save_access(settings.data_dir, address, key))
+            view.say(f"metrics  http://127.0.0.1:{service.probe_port}/metrics  (with the key)\n")
             time.deadline = trio.current_time() + (float("inf") if seconds is None else seconds)
             with time:
                 async with trio.open_nursery() as showing:

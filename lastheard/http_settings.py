@@ -34,6 +34,14 @@ class HttpSettings(BaseModel):
         ),
     ] = 8081
 
+    metrics_open: Annotated[
+        bool,
+        Field(
+            description="answer /metrics, on the probes' port, without a key; else it needs one of "
+            "scope read that is not limited to workspaces"
+        ),
+    ] = False
+
     http_max_connections: Annotated[
         int,
         Field(

@@ -26,6 +26,7 @@ from actors.trial import ConnectionTrials
 from actors.upkeep import UpkeepActor
 from actors.waits import ProviderWaits
 from api.app import create_app, create_probe_app
+from api.exposition import Exposition
 from api.key_uses import KeyUses
 from api.services import ApiServices
 from api.traffic import HttpTraffic
@@ -33,6 +34,7 @@ from lastheard.credentials import CredentialReader
 from lastheard.http_limits import make_gate_limits, make_listeners, make_proxies
 from lastheard.jwt_issuer import make_jwt_issuer
 from lastheard.legacy_systems import make_legacy_access, make_sync_command
+from lastheard.metrics import ServiceMetrics
 from lastheard.pause import remind_of_pause
 from lastheard.process_model import PROCESS_MODEL
 from lastheard.process_statistics import ProcessStatistics
@@ -45,6 +47,7 @@ from runtime import garbage
 from runtime.clock import SharedClock, SystemClock
 from runtime.dialling import Dialler
 from runtime.logs import get_logger
+from runtime.loop_lag import report_loop_lag
 from runtime.shutdown import ShutdownPlan
 from runtime.supervisor import EssentialChildFailed, Restart, Supervisor
 from storage.changes import PostgresChangeHistory
@@ -90,6 +93,8 @@ class Service:
         self._stop = trio.Event()
         self._draining = False
         self.exit_code = 0
+        self._metrics = ServiceMetrics()
+        measures = self._metrics.measures
 
         # Storage: a pool of connections for each purpose, and the stores on top of them.
         self.database = Pools(
@@ -97,6 +102,7 @@ class Service:
             collecting=settings.collecting_connections,
             api=settings.api_connections,
             application_name=f"lastheard/{settings.shard_id}",
+            measures=measures,
         )
         collecting = self.database.collecting
         self.registry = PostgresRegistry(self.database.api)
@@ -111,6 +117,7 @@ class Service:
             self._dialler,
             max_connections=settings.max_provider_connections,
             max_response_bytes=settings.max_answer_bytes,
+            measures=measures,
         )
         self._providers = make_providers(self._http_pool)
         self._credentials = CredentialReader(settings.credentials_folder)
@@ -126,7 +133,10 @@ class Service:
         self._waits = ProviderWaits()
         self.current = CurrentSession()
         self.ingest = IngestActor(
-            PostgresIngestStore(self.database.ingest), self.current, random=random
+            PostgresIngestStore(self.database.ingest),
+            self.current,
+            random=random,
+            measures=measures,
         )
         kept = Retention(**{name: getattr(settings, name) for name in Retention._fields})
         self._upkeep = UpkeepActor(self._upkeep_store, random, kept)
@@ -168,6 +178,7 @@ class Service:
             *(self._connector, self.ingest, self._clock, random, self._legacy.systems),
             rosters=rosters,
             waits=self._waits,
+            measures=self._metrics.measures,
         )
         runner = WorkspaceRunner(
             PostgresCycleStore(collecting),
@@ -233,6 +244,11 @@ class Service:
             probe_traffic=self._probe_traffic,
             gate_limits=make_gate_limits(self._settings),
             proxies=make_proxies(self._settings),
+            measures=self._metrics.measures,
+            exposition=Exposition(
+                self._metrics.gatherer(self.statistics, self.readiness, self._reads)
+            ),
+            metrics_open=self._settings.metrics_open,
         )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -263,6 +279,9 @@ class Service:
                     root.start("rollups", self._rollups.run, restart=Restart.PERMANENT)
                     # Not essential: it writes when keys were last used. Restarted alone.
                     root.start("key_uses", self._key_uses.run, restart=Restart.PERMANENT)
+                    # Not essential: it measures how late the event loop is. Restarted alone.
+                    report_lag = partial(report_loop_lag, self._metrics.measures.loop_lag_seconds)
+                    root.start("loop_lag", report_lag, restart=Restart.PERMANENT)
                     if self._jwt_issuer is not None:
                         # Not essential: keys of this service are taken without it, and so are JWTs
                         # whose keys are known. Restarted alone.

@@ -156,6 +156,20 @@ class FleetRow(NamedTuple):
     devices: Sequence[Device]
 
 
+class FleetFigures(NamedTuple):
+    """How many devices are in which state, and how long ago they were heard.
+
+    `states` are by workspace, or those of all under the empty name. `ages` counts the devices that
+    were ever heard: the first entry those younger than the first bound, the last one those older
+    than every bound. `age_sum_seconds` is the sum of their ages.
+    """
+
+    evaluated_at: datetime
+    states: Mapping[str, Mapping[State, int]]
+    ages: Sequence[int]
+    age_sum_seconds: float
+
+
 class Reads(Protocol):
     """Queries, each from one consistent snapshot of the database."""
 
@@ -174,6 +188,12 @@ class Reads(Protocol):
 
         A workspace without devices is left out. `now=None` means the database's time.
         """
+        ...
+
+    async def measure_fleet(
+        self, workspaces: Sequence[str], *, age_bounds: Sequence[float], by_workspace: bool
+    ) -> FleetFigures:
+        """Return the states and ages of the active devices of these workspaces, as figures."""
         ...
 
     async def list_snapshots(

@@ -39,6 +39,7 @@ from providers.samples import malformed_answer
 from providers.tracing import trace_headers
 from providers.transport import DialledTransport
 from runtime.clock import Clock, SystemClock
+from runtime.measures import UNMEASURED
 from runtime.outbound import OutboundRefused
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from runtime.dialling import Dialler
+    from runtime.measures import Measures
 
 NO_CONTENT: Final = frozenset({204, 205})  # by RFC 9110, an answer without a body
 MIB: Final = 1024 * 1024
@@ -134,6 +136,7 @@ class HttpPool:
         pool_wait_seconds: float = 5.0,
         ca_file: str | None = None,
         clock: Clock | None = None,
+        measures: Measures = UNMEASURED,
     ) -> None:
         if max_connections < 1:
             raise ValueError(f"max_connections must be at least 1, not {max_connections}")
@@ -142,6 +145,7 @@ class HttpPool:
         self.ssl_context: ssl.SSLContext = httpx.create_ssl_context()
         if ca_file is not None:
             self.ssl_context.load_verify_locations(cafile=ca_file)
+        self._measures = measures
         self._max_connections = max_connections
         self._max_response_bytes = max_response_bytes
         self._pool_wait_seconds = pool_wait_seconds
@@ -205,13 +209,10 @@ class HttpPool:
         try:
             async with call.limiter or nullcontext(), call.share or nullcontext(), self._limiter:
                 call.turn.is_queued = False
-                with trio.move_on_after(call.deadline_seconds):
-                    return await self._send(call, place)
-            raise ProviderFault(
-                FaultClass.OUTAGE, f"{place} did not answer within {call.deadline_seconds:g} s"
-            )
+                return await self._send_measured(call, place)
         except ProviderFault as fault:
             self._faults[fault.fault] += 1
+            self._measures.calls(1, call.url.host, fault.fault)
             raise
 
     def statistics(self) -> HttpPoolStatistics:
@@ -229,6 +230,20 @@ class HttpPool:
         )
 
     # One call
+
+    async def _send_measured(self, call: Call, place: str) -> Answer:
+        """Send the call within its deadline, and measure the time without the wait for its turn."""
+        began = trio.current_time()
+        try:
+            with trio.move_on_after(call.deadline_seconds):
+                answer = await self._send(call, place)
+                self._measures.calls(1, call.url.host, "ok")
+                return answer
+        finally:
+            self._measures.call_seconds(trio.current_time() - began, call.url.host)
+        raise ProviderFault(
+            FaultClass.OUTAGE, f"{place} did not answer within {call.deadline_seconds:g} s"
+        )
 
     async def _send(self, call: Call, place: str) -> Answer:
         for _ in range(CLIENTS_PER_CALL):

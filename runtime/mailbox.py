@@ -84,6 +84,7 @@ class LaneStatistics:
     accepted_items: int  # total
     accepted_size: int  # total
     refused_items: int  # total; by `send_nowait`, for want of room
+    oldest_waiting_seconds: float  # 0 if nothing waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +180,7 @@ class _Lane(Generic[T]):
         return min(first, default=None)
 
     def statistics(self) -> LaneStatistics:
+        since = self.oldest_since()
         return LaneStatistics(
             waiting_items=len(self.queue),
             waiting_size=self.size,
@@ -190,6 +192,7 @@ class _Lane(Generic[T]):
             accepted_items=self.accepted_items,
             accepted_size=self.accepted_size,
             refused_items=self.refused_items,
+            oldest_waiting_seconds=0.0 if since is None else trio.current_time() - since,
         )
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 import trio
 import trio_asyncio  # type: ignore[import-untyped]
 
+from runtime.measures import ignore
 from storage.bridge import Bridge
 from storage.connecting import SessionBounds, connect_to_one
 from storage.connection_pool import ConnectionPool, DatabaseCounts
@@ -33,6 +34,7 @@ from storage.transactions import READ, WRITE, Transactions
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from runtime.measures import Observe
     from storage.connecting import (
         Connection as Connection,  # every file of storage/ names it by this module
     )
@@ -86,8 +88,11 @@ class Database:
         timeouts: Timeouts = DEFAULT_TIMEOUTS,
         keeps_plans: bool = False,
         family: list[ConnectionPool] | None = None,
+        observe_wait: Observe = ignore,
     ) -> None:
         """`keeps_plans`: plan each statement once; for joins by primary key alone (SessionBounds).
+
+        `observe_wait` is told how many seconds each call waited for one of the slots.
 
         `family`: the pools of the other Databases on the same server; this one's joins them.
 
@@ -95,6 +100,7 @@ class Database:
         """
         self._slots = trio.CapacityLimiter(pool_size)
         self._acquire_seconds = timeouts.acquire
+        self._observe_wait = observe_wait
         self._counts = DatabaseCounts()
         self._pool = ConnectionPool(
             dsn,
@@ -190,8 +196,10 @@ class Database:
             raise RuntimeError("this Database has been closed")
 
     async def _take_slot(self) -> None:
+        began = trio.current_time()
         with trio.move_on_after(self._acquire_seconds) as waiting:
             await self._slots.acquire()
+        self._observe_wait(trio.current_time() - began)
         if waiting.cancelled_caught:
             message = f"no connection became free within {self._acquire_seconds:g} s"
             raise self._counts.note(DatabaseAway(message, retry_after=0.5))

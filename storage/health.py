@@ -11,7 +11,8 @@ comes from the first, and the second tells whether it has changed since.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import orjson
 
@@ -19,7 +20,7 @@ from domain.health_facts import CollectorRecord, HealthFacts
 from domain.health_state import State, cutoffs
 from domain.model import Device
 from domain.thresholds import resolve_thresholds
-from ports.reads import HealthPage, HealthQuery
+from ports.reads import FleetFigures, HealthPage, HealthQuery
 from storage.documents import read_values
 from storage.queries import bound, sql
 from storage.rows import (
@@ -33,12 +34,14 @@ from storage.rows import (
 from storage.unit.steps import named_columns
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from datetime import timedelta
 
     from domain.health_facts import ConnectionRecord
     from domain.model import ProviderConnection, Workspace
     from storage.gateway import Connection, Database
+
+T = TypeVar("T")
 
 _INHERIT = -1.0  # stands for "no override" in SQL, where null equals nothing
 _ANY_TIME = datetime(9999, 1, 1, tzinfo=UTC)  # so late that no limit lies before the first year
@@ -126,6 +129,39 @@ async def count_states(
     return first["evaluated_at"], {name: _to_counts(counts) for name, counts in found.items()}
 
 
+async def measure_fleet(
+    database: Database, allowed: list[str], *, age_bounds: Sequence[float], by_workspace: bool
+) -> FleetFigures:
+    """Return the states and ages of the devices of the workspaces `allowed`.
+
+    The states come by the statements of the report, so the two cannot differ.
+    """
+    query = HealthQuery(limit=0, now=None, with_inactive=True)
+
+    async def work(connection: Connection) -> FleetFigures | None:
+        found = await _judge(connection, allowed, query, by_workspace=by_workspace)
+        if found is None:
+            return None
+        first = found[0][0]
+        ages = await connection.fetch(
+            sql("count_ages"), allowed, list(age_bounds), first["evaluated_at"]
+        )
+        return _to_figures(first, ages, len(age_bounds) + 1)
+
+    return await _run_unchanged(database, work)
+
+
+def _to_figures(first: Any, ages: Sequence[Any], buckets: int) -> FleetFigures:
+    found: dict[str, dict[str, int]] = orjson.loads(first["counts"])
+    counted = {row["bucket"]: row["devices"] for row in ages}
+    return FleetFigures(
+        first["evaluated_at"],
+        {name: _to_counts(counts) for name, counts in found.items()},
+        tuple(counted.get(bucket, 0) for bucket in range(buckets)),
+        sum(row["seconds"] for row in ages),
+    )
+
+
 async def _fetch(
     database: Database, allowed: list[str] | None, query: HealthQuery, *, by_workspace: bool
 ) -> tuple[Sequence[Any], _Configuration]:
@@ -133,28 +169,39 @@ async def _fetch(
 
     `by_workspace` asks for the counts of each workspace instead of those of all.
     """
+    return await _run_unchanged(
+        database, partial(_judge, allowed=allowed, query=query, by_workspace=by_workspace)
+    )
 
-    async def work(connection: Connection) -> tuple[Sequence[Any], _Configuration] | None:
-        classes = await connection.fetch(
-            sql("list_threshold_classes"), allowed, query.with_inactive, query.by_read_owner
-        )
-        configuration = _read_configuration(classes)
-        wanted = {
-            **configuration.classes,
-            **_position(query),
-            "workspaces": allowed,
-            "now": query.now,
-            "by_workspace": by_workspace,
-        }
-        rows = await connection.fetch(*bound("page_health", **wanted))
-        unchanged = rows[0]["changes"] == configuration.changes
-        return (rows, configuration) if unchanged else None
 
+async def _run_unchanged(
+    database: Database, work: Callable[[Connection], Awaitable[T | None]]
+) -> T:
+    """Run `work`, which returns None when configuration changed meanwhile; then run it again."""
     found = await database.run(work, in_transaction=False)
     if found is None:
         found = await database.run(work, readonly=True)
     assert found is not None  # noqa: S101 nothing changes within a snapshot
     return found
+
+
+async def _judge(
+    connection: Connection, allowed: list[str] | None, query: HealthQuery, *, by_workspace: bool
+) -> tuple[Sequence[Any], _Configuration] | None:
+    classes = await connection.fetch(
+        sql("list_threshold_classes"), allowed, query.with_inactive, query.by_read_owner
+    )
+    configuration = _read_configuration(classes)
+    wanted = {
+        **configuration.classes,
+        **_position(query),
+        "workspaces": allowed,
+        "now": query.now,
+        "by_workspace": by_workspace,
+    }
+    rows = await connection.fetch(*bound("page_health", **wanted))
+    unchanged = rows[0]["changes"] == configuration.changes
+    return (rows, configuration) if unchanged else None
 
 
 def _read_configuration(rows: Sequence[Any]) -> _Configuration:

@@ -15,15 +15,20 @@ The connection that listens for notices comes on top of these.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
+from runtime.measures import UNMEASURED
 from storage.gateway import Database
 from storage.pool_statistics import PoolsStatistics, sum_up
 
 if TYPE_CHECKING:
+    from runtime.measures import Measures
     from storage.connection_pool import ConnectionPool
+
+
+POOLS: Final = ("session", "ingest", "collecting", "api")
 
 
 class Pools:
@@ -32,23 +37,32 @@ class Pools:
     When one of them finds the server gone, all drop their idle connections.
     """
 
-    def __init__(self, dsn: str, *, collecting: int, api: int, application_name: str) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        collecting: int,
+        api: int,
+        application_name: str,
+        measures: Measures = UNMEASURED,
+    ) -> None:
         """`collecting` and `api`: the number of connections for that purpose."""
         family: list[ConnectionPool] = []
 
-        def pool(size: int, *, keeps_plans: bool = False) -> Database:
+        def pool(name: str, size: int, *, keeps_plans: bool = False) -> Database:
             return Database(
                 dsn,
                 pool_size=size,
                 application_name=application_name,
                 keeps_plans=keeps_plans,
                 family=family,
+                observe_wait=lambda waited, /, *_: measures.connection_wait_seconds(waited, name),
             )
 
-        self.session = pool(1)
-        self.ingest = pool(1, keeps_plans=True)
-        self.collecting = pool(collecting)
-        self.api = pool(api)
+        self.session = pool("session", 1)
+        self.ingest = pool("ingest", 1, keeps_plans=True)
+        self.collecting = pool("collecting", collecting)
+        self.api = pool("api", api)
         self._pools = {
             "session": self.session,
             "ingest": self.ingest,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from runtime.instants import format_instant
-from storage.health import count_states, load_health
+from storage.health import count_states, load_health, measure_fleet
 from storage.queries import bound, sql
 from storage.rows import to_cycle, to_event, to_fleet, to_rejection, to_snapshot
 from storage.upkeep import count_days_ahead, read_partitions
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         CycleRow,
         EventPosition,
         EventRow,
+        FleetFigures,
         FleetQuery,
         FleetRow,
         HealthPage,
@@ -48,6 +49,13 @@ class PostgresReads:
         self, workspaces: Sequence[str], now: datetime | None
     ) -> tuple[datetime, Mapping[str, Mapping[State, int]]]:
         return await count_states(self._database, list(workspaces), now)
+
+    async def measure_fleet(
+        self, workspaces: Sequence[str], *, age_bounds: Sequence[float], by_workspace: bool
+    ) -> FleetFigures:
+        return await measure_fleet(
+            self._database, list(workspaces), age_bounds=age_bounds, by_workspace=by_workspace
+        )
 
     async def list_snapshots(
         self, workspace_id: str, *, after: str | None, limit: int

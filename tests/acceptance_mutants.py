@@ -40,7 +40,7 @@ MUTANTS: Final = (
     Mutant(
         "FR-014",
         "the look at the key's scopes",
-        Edit("api/auth.py", r"if operation\.scope in access\.scopes:", "if access.scopes:"),
+        Edit("api/auth.py", r"if scope in access\.scopes:", "if access.scopes:"),
         "acceptance/test_bad_requests.py::test_fr_014_writes_need_a_key_with_the_right_scope",
     ),
     Mutant(

@@ -212,6 +212,18 @@ FROM moment CROSS JOIN stamp CROSS JOIN counts LEFT JOIN (
 ) AS facts ON true
 ORDER BY facts.rank, facts.workspace_id, facts.device_id;
 
+-- name: count_ages
+-- By the number of bounds ($2, ascending, in seconds) that the age at an instant ($3) has reached.
+-- Devices that were never heard have no age.
+SELECT width_bucket(age, $2::float8[]) AS bucket, count(*) AS devices, sum(age) AS seconds
+FROM (
+    SELECT extract(epoch FROM $3::timestamptz - s.last_update_received_at)::float8 AS age
+    FROM devices d JOIN device_state s USING (workspace_id, device_id)
+    WHERE d.workspace_id = ANY ($1::text[]) AND d.retired_at IS NULL
+      AND s.last_update_received_at IS NOT NULL
+) AS heard
+GROUP BY bucket;
+
 -- name: list_snapshots
 -- Active devices in key order. One row at least, with the instant: it is read after the snapshot
 -- was taken.

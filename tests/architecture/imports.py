@@ -36,12 +36,17 @@ GATEWAY: Final = ("storage/gateway.py",)
 DRIVER: Final = ("storage/connecting.py", "storage/driver_errors.py")
 LOOP: Final = ("storage/connection_pool.py", "storage/transactions.py", "storage/listening.py")
 BRIDGE: Final = ("storage/bridge.py",)
+METRICS: Final = (
+    "api/exposition.py",
+    *("lastheard/metrics.py", "lastheard/measuring.py", "lastheard/families.py"),
+)
 MIGRATIONS: Final = ("storage/migrations/",)
 ONLY_IN: Final[Mapping[str, tuple[str, ...]]] = {
     "asyncpg": DRIVER,
     "trio_asyncio": GATEWAY,
     # SQLAlchemy's asyncpg dialect needs its own asyncio loop, in a thread, before the tree starts.
     "asyncio": (*LOOP, *BRIDGE, *MIGRATIONS),
+    "prometheus_client": METRICS,
     "alembic": MIGRATIONS,
     "sqlalchemy": MIGRATIONS,
 }
