@@ -1,4 +1,4 @@
-"""The API as one application: all resources, behind one gate and inside one frame.
+"""The API and the pages as one application, behind one gate and inside one frame.
 
 Owns the order in which the parts are put together, and nothing else.
 """
@@ -34,6 +34,7 @@ from api.issues import declare_issues
 from api.key_management import declare_keys
 from api.metrics import declare_metrics
 from api.operations import Operations
+from api.pages.app import Split, create_pages_app
 from api.parity import declare_parity
 from api.policy import declare_policy
 from api.policy_history import declare_policy_history
@@ -49,11 +50,14 @@ from api.rejections import declare_rejections
 from api.runtime import declare_runtime
 from api.services import ApiServices
 from api.snapshots import declare_snapshots
+from api.visitors import Visitors
 from api.workspace_list import declare_workspace_list
 from api.workspaces import declare_workspaces
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from hypercorn.typing import ASGIFramework
 
 __all__ = [
     "PREFIX",
@@ -123,7 +127,8 @@ def create_app(services: ApiServices) -> QuartTrio:
     install_authorization(app, operations, services)
     install_compression(app, operations)
     install_problem_handlers(app)
-    gate = _key_gate(operations, services)
+    split = _add_pages(app, operations, services)
+    gate = _key_gate(operations, services, split)
     install_frame(app, services.traffic, gate, services.limits, services.measures)
     return app
 
@@ -134,7 +139,17 @@ async def _show_route() -> None:
     scope[ROUTE] = request.endpoint or UNMATCHED_ROUTE
 
 
-def _key_gate(operations: Operations, services: ApiServices) -> KeyGate:
+def _add_pages(app: QuartTrio, operations: Operations, services: ApiServices) -> Split:
+    """Put the pages before the API: what is not the API's is theirs."""
+    api = cast("ASGIFramework", app.asgi_app)
+    pages = create_pages_app(services, api, PREFIX)
+    outside = [each.path for each in operations if not each.path.startswith(PREFIX)]
+    split = Split(api, cast("ASGIFramework", pages), PREFIX, outside)
+    app.asgi_app = split  # type: ignore[method-assign]
+    return split
+
+
+def _key_gate(operations: Operations, services: ApiServices, split: Split) -> KeyGate:
     return KeyGate(
         services.keys,
         services.clock,
@@ -143,6 +158,7 @@ def _key_gate(operations: Operations, services: ApiServices) -> KeyGate:
         jwts=services.jwts,
         proxies=services.proxies,
         open_paths=[operation.path for operation in operations if operation.scope is None],
+        visitors=Visitors(services.sign_ins, services.clock, is_of_api=split.is_of_api),
     )
 
 

@@ -8,7 +8,7 @@ api/jwt_access.py. This module must never let an undeclared route through.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 import structlog
 from quart import g, request
@@ -40,6 +40,16 @@ if TYPE_CHECKING:
     from domain.model import Workspace
 
 _MAKES_ITS_WORKSPACE = frozenset({"put_workspace"})
+# In the scope's state of a question that a page asks inside this process. The server makes the
+# scope of every other request, so no client can put it there.
+INSIDE: Final = "lastheard.inside"
+
+
+class Inside(NamedTuple):
+    """Whom a page asks for: what the sign-in opens, and the address of the browser."""
+
+    access: Access
+    address: str | None
 
 
 def install_authorization(app: QuartTrio, operations: Operations, services: ApiServices) -> None:
@@ -52,8 +62,7 @@ def install_authorization(app: QuartTrio, operations: Operations, services: ApiS
         if operation is None:
             raise Problem(NOT_FOUND)
         if operation.scope is not None:
-            g.access, workspace = await authenticate(services, _workspace_to_find(operation))
-            g.address = _find_address(services)
+            g.access, g.address, workspace = await _find_caller(services, operation)
             require_scope(g.access, operation.scope)
             _check_path(g.access, operation, workspace)
             if operation.query is None:
@@ -82,6 +91,18 @@ def no_such_workspace(workspace_id: str) -> Problem:
     return Problem(NOT_FOUND, f"There is no workspace {workspace_id}.")
 
 
+async def _find_caller(
+    services: ApiServices, operation: Operation
+) -> tuple[Access, str | None, Workspace | None]:
+    """Return the access and the address of the caller, and the workspace that the path names."""
+    wanted = _workspace_to_find(operation)
+    inside: Inside | None = request.scope.get("state", {}).get(INSIDE)
+    if inside is None:
+        access, workspace = await authenticate(services, wanted)
+        return access, find_address(services), workspace
+    return inside.access, inside.address, await _find_workspace(services, wanted)
+
+
 async def authenticate(
     services: ApiServices, wanted: str | None = None
 ) -> tuple[Access, Workspace | None]:
@@ -105,8 +126,11 @@ async def _judge_jwt(
     """Judge the JWT again: as a rule the gate's verdict of a moment ago is remembered."""
     access = await jwts.verify(bearer)
     structlog.contextvars.bind_contextvars(subject=access.who)
-    found = None if wanted is None else await services.registry.get_workspace(wanted)
-    return access, found
+    return access, await _find_workspace(services, wanted)
+
+
+async def _find_workspace(services: ApiServices, wanted: str | None) -> Workspace | None:
+    return None if wanted is None else await services.registry.get_workspace(wanted)
 
 
 async def _find_key(
@@ -124,7 +148,7 @@ async def _find_key(
     return Access(record.key_id, record.scopes, record.workspaces), workspace
 
 
-def _find_address(services: ApiServices) -> str | None:
+def find_address(services: ApiServices) -> str | None:
     """Return where the request came from; None for an address that the server does not know."""
     peer = request.remote_addr
     return peer and services.proxies.find_address(peer, request.scope["headers"])

@@ -135,7 +135,7 @@ def render_docs(document: Mapping[str, Any]) -> str:
 
 @cache
 def _read(name: str) -> str:
-    return files("api").joinpath("pages", name).read_text(encoding="utf-8")
+    return files("api").joinpath("pages", "static", name).read_text(encoding="utf-8")
 
 
 def _hash_of(text: str) -> str:

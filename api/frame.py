@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from quart_trio import QuartTrio
 
     from api.gate import Gate
+    from api.in_flight import Caller
     from api.traffic import HttpTraffic
     from runtime.measures import Measures
 
@@ -144,12 +145,20 @@ class RequestFrame:
         if caller.who is not None:
             structlog.contextvars.unbind_contextvars(WITHOUT_KEY)
             _show_key(scope)
-        self._traffic.start_request()
+        begin, end = self._counters(caller)
+        begin()
         try:
             await self._app(scope, exchange.receive, exchange.send)
         finally:
-            self._traffic.end_request()
+            end()
             self._gate.leave(caller, exchange.status)
+
+    def _counters(self, caller: Caller) -> tuple[Callable[[], None], Callable[[], None]]:
+        """Return what counts the request's begin and end: streams are counted apart."""
+        traffic = self._traffic
+        if caller.is_stream:
+            return traffic.start_stream, traffic.end_stream
+        return traffic.start_request, traffic.end_request
 
 
 def _show_key(scope: HTTPScope) -> None:

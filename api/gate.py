@@ -13,6 +13,7 @@ body.
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -33,9 +34,10 @@ from api.lookup_queue import LookupQueue, LookupsFull
 from api.problem_types import OVERLOADED, RATE_LIMITED, UNAUTHENTICATED
 from api.problems import Problem
 from api.token_cache import TokenCache, digest_of
+from api.visitors import is_stream_path
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import AsyncIterator, Collection
 
     from hypercorn.typing import HTTPScope
 
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from api.keys import Token
     from api.services import DatabaseTime
     from api.traffic import HttpTraffic
+    from api.visitors import Visitors
     from ports.keys import KeyLookup
 
 RETRY_AFTER_SECONDS = 1.0
@@ -69,6 +72,10 @@ class GateLimits:
     """Rates in requests per second."""
 
     places: InFlightLimits = field(default_factory=InFlightLimits)
+    # Live pages. A key may be that of a whole office; each of its browsers has some pages open.
+    streams: InFlightLimits = field(
+        default_factory=lambda: InFlightLimits(total=500, per_key=400, without_key=0, per_address=0)
+    )
     requests_per_second: float = 1000.0  # of one key; and of one address, without a key
     wrong_keys_per_second: float = 10.0  # of one address
 
@@ -117,6 +124,7 @@ class KeyGate:
         jwts: JwtAccess | None,
         proxies: TrustedProxies,
         open_paths: Collection[str],
+        visitors: Visitors,
     ) -> None:
         self._keys = keys
         self._jwts = jwts
@@ -125,6 +133,8 @@ class KeyGate:
         self._proxies = proxies
         self._open_paths = frozenset(open_paths)
         self._places = PlacesInFlight(limits.places)
+        self._streams = PlacesInFlight(limits.streams)
+        self._visitors = visitors
         self._lookups = LookupQueue()
         self._tokens = TokenCache()
         self._rate_of_keys = RateBuckets(limits.requests_per_second)
@@ -137,11 +147,28 @@ class KeyGate:
         client = scope.get("client")
         address = self._proxies.find_client(client[0] if client else "", scope["headers"])
         header = find_authorization(scope["headers"])
-        if header is None or scope["path"] in self._open_paths:
-            return await self._admit_stranger(Caller(address))
-        caller = await self._identify(header, address)
-        self._check_rate(self._rate_of_keys, caller.who or "", "rate_of_key")
-        return _take_place(self._places, caller, self._traffic)
+        if self._visitors.may_have_sent(scope):
+            caller = await self._identify_visitor(scope, address)
+        elif header is None or scope["path"] in self._open_paths:
+            caller = Caller(address)
+        else:
+            caller = await self._identify(header, address)
+        if caller.who is None:
+            return await self._admit_stranger(caller)
+        self._check_rate(self._rate_of_keys, caller.who, "rate_of_key")
+        places = self._streams if caller.is_stream else self._places
+        return _take_place(places, caller, self._traffic)
+
+    async def _identify_visitor(self, scope: HTTPScope, address: str) -> Caller:
+        """Return the caller of a page: who is signed in, or a stranger."""
+        ticket = self._visitors.read(scope)
+        if ticket is None:
+            return Caller(address)
+        who = self._visitors.recall(ticket)
+        if who is None:
+            async with self._turn(address):
+                who = await self._visitors.find(ticket)
+        return Caller(address, who, is_stream=who is not None and is_stream_path(scope["path"]))
 
     async def _admit_stranger(self, caller: Caller) -> Caller:
         await self._check_rate_of_stranger(caller.address)
@@ -160,7 +187,7 @@ class KeyGate:
             raise
 
     def leave(self, caller: Caller, status: int | None) -> None:
-        self._places.give_back(caller)
+        (self._streams if caller.is_stream else self._places).give_back(caller)
         if status == UNAUTHENTICATED.status and caller.digest is not None:
             self._tokens.forget(caller.digest)  # revoked or expired since it was cached
 
@@ -214,13 +241,19 @@ class KeyGate:
         return self._tokens.key_of(digest)
 
     async def _look_up(self, token: Token, digest: bytes, address: str) -> str:
+        async with self._turn(address):
+            # Another request with the same token may have had its turn before this one.
+            key_id = self._recall(digest)
+            if key_id is None:
+                key_id = await self._ask_database(token, digest)
+            return key_id
+
+    @asynccontextmanager
+    async def _turn(self, address: str) -> AsyncIterator[None]:
+        """Wait for a turn to ask the database. Raises Problem 503 when it does not come in time."""
         try:
             async with self._lookups.turn(address):
-                # Another request with the same token may have had its turn before this one.
-                key_id = self._recall(digest)
-                if key_id is None:
-                    key_id = await self._ask_database(token, digest)
-                return key_id
+                yield
         except LookupsFull:
             self._traffic.shed += 1
             self._traffic.refused[LOOKUPS_FULL] += 1

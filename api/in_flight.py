@@ -23,12 +23,14 @@ class Shortage(StrEnum):
 class Caller:
     """The caller of a request: `who` it is (api/access.py), or its address alone without a key.
 
-    `digest` is that of its key; None for a JWT.
+    `digest` is that of its key; None for a JWT and for a sign-in. `is_stream`: the answer has no
+    end, so the request has a place among the streams.
     """
 
     address: str
     who: str | None = None
     digest: bytes | None = None
+    is_stream: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,6 +37,7 @@ CREDENTIAL_NOT_ALLOWED = ProblemType(
     "credential-not-allowed", 403, "The key may not configure this credential"
 )
 KEY_NOT_ALLOWED = ProblemType("key-not-allowed", 403, "The key may not make such a key")
+FOREIGN_FORM = ProblemType("foreign-form", 403, "The form was not sent by a page of this service")
 NOT_FOUND = ProblemType("not-found", 404, "There is no such resource")
 METHOD_NOT_ALLOWED = ProblemType(
     "method-not-allowed", 405, "The resource does not have this method"

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from ports.quarantine import Quarantine
     from ports.reads import Reads
     from ports.registry import Credentials, Registry
+    from ports.sign_ins import SignIns
     from ports.trials import Trials
     from runtime.outbound import Allowance
 
@@ -74,6 +75,7 @@ class ApiServices:
     quarantine: Quarantine
     keys: Keys
     key_uses: KeyUses
+    sign_ins: SignIns
     ingest: Ingest
     nudges: Nudges
     providers: Mapping[str, Provider]

@@ -29,6 +29,7 @@ class HttpStatistics:
     requests: int
     in_flight: int  # now
     peak_in_flight: int
+    streams_open: int  # now: live pages, whose answers have no end
     shed: int  # refused because too many were in flight, in all or of one share
     rate_limited: int  # answered 429
     wrong_keys: int  # answered 401 or 429 without a place in flight
@@ -52,12 +53,20 @@ class HttpTraffic:
     requests: int = 0
     in_flight: int = 0
     peak_in_flight: int = 0
+    streams_open: int = 0
     shed: int = 0
     rate_limited: int = 0
     wrong_keys: int = 0
     refused: Counter[str] = field(default_factory=Counter)
     deadlines_passed: int = 0
     responses: Counter[str] = field(default_factory=Counter)
+
+    def start_stream(self) -> None:
+        self.requests += 1
+        self.streams_open += 1
+
+    def end_stream(self) -> None:
+        self.streams_open -= 1
 
     def start_request(self) -> None:
         self.requests += 1

@@ -106,6 +106,7 @@ class DemoView:
 
     def introduce(self, address: str, key: str, remembered: Path) -> None:
         self.say(f"\naddress  {address}\nkey      {key}\n")
+        self.say(f"Open this in a browser; it is signed in:\n  {address}/sign-in#{key}\n")
         self.say("Try, in another terminal:")
         self.say(
             f'  curl -H "Authorization: Bearer {key}" {address}{PREFIX}/workspaces/harbour/health'

@@ -18,9 +18,7 @@ from actors.connections import Connector
 from actors.ingest import IngestActor
 from actors.rollups import RollupActor
 from actors.rosters import RosterPolicy
-from actors.runner import WorkspaceRunner
-from actors.session import CurrentSession, SessionKeeper
-from actors.shard import ShardActor
+from actors.session import CurrentSession
 from actors.tools import ActorTools
 from actors.trial import ConnectionTrials
 from actors.upkeep import UpkeepActor
@@ -38,8 +36,7 @@ from lastheard.metrics import ServiceMetrics
 from lastheard.pause import remind_of_pause
 from lastheard.process_model import PROCESS_MODEL
 from lastheard.process_statistics import ProcessStatistics
-from ports.cutovers import CutoverStores
-from ports.ownership import OwnershipStores
+from lastheard.shard_parts import make_shard
 from ports.upkeep import Retention
 from providers.http import HttpPool
 from providers.known import make_providers
@@ -53,22 +50,18 @@ from runtime.supervisor import EssentialChildFailed, Restart, Supervisor
 from storage.changes import PostgresChangeHistory
 from storage.cursor_key import load_cursor_key
 from storage.cutovers import PostgresCutovers
-from storage.cycles import PostgresCycleStore
-from storage.guardrails import PostgresGuardrailStore
 from storage.indicators import PostgresIndicators
 from storage.ingest import PostgresIngestStore
 from storage.keys import PostgresKeys
-from storage.leases import PostgresLeaseStore
 from storage.legacy_syncs import PostgresLegacySyncs
 from storage.migrations import check_schema
-from storage.notices import PostgresNotices
-from storage.parity import PostgresParityReads, PostgresParityStore
+from storage.parity import PostgresParityReads
 from storage.pools import Pools
 from storage.quarantine import PostgresQuarantine
 from storage.reads import PostgresReads
 from storage.registry.store import PostgresRegistry
 from storage.rollups import PostgresRollupStore
-from storage.sessions import PostgresSessionStore
+from storage.sign_ins import PostgresSignIns
 from storage.upkeep import PostgresUpkeepStore
 
 if TYPE_CHECKING:
@@ -144,7 +137,18 @@ class Service:
         self._rollups = RollupActor(
             PostgresRollupStore(collecting), random, facts_days=kept.facts_days
         )
-        self.shard = self._make_shard(random)
+        self.shard = make_shard(
+            settings,
+            self.database,
+            self.current,
+            ActorTools(
+                *(self._connector, self.ingest, self._clock, random, self._legacy.systems),
+                rosters=RosterPolicy(settings.roster_seconds, settings.roster_while_silent_seconds),
+                waits=self._waits,
+                measures=self._metrics.measures,
+            ),
+            on_superseded=lambda: self.stop(EXIT_SUPERSEDED),
+        )
         self._supervisor = Supervisor("shard", random=random)
         self._jwt_issuer = make_jwt_issuer(settings, self._dialler, self._clock)
 
@@ -152,53 +156,6 @@ class Service:
         self._traffic = HttpTraffic()
         self._probe_traffic = HttpTraffic()
         self._api, self._probes = make_listeners(settings, self._traffic, self._probe_traffic)
-
-    def _make_shard(self, random: Random) -> ShardActor:
-        """Return the shard actor: its session, its place among the shards, its workspaces.
-
-        Renewing the session has a connection of its own; the rest uses those for collecting.
-        """
-        settings, collecting = self._settings, self.database.collecting
-        keeper = SessionKeeper(
-            settings.shard_id,
-            PostgresSessionStore(self.database.session),
-            self.current,
-            self._clock,
-            random,
-            ttl_seconds=settings.ttl_seconds,
-            is_paused=settings.paused,
-        )
-        stores = OwnershipStores(
-            PostgresSessionStore(collecting),
-            PostgresLeaseStore(collecting),
-            PostgresNotices(collecting),
-        )
-        rosters = RosterPolicy(settings.roster_seconds, settings.roster_while_silent_seconds)
-        tools = ActorTools(
-            *(self._connector, self.ingest, self._clock, random, self._legacy.systems),
-            rosters=rosters,
-            waits=self._waits,
-            measures=self._metrics.measures,
-        )
-        runner = WorkspaceRunner(
-            PostgresCycleStore(collecting),
-            tools,
-            window_seconds=settings.stream_window_seconds,
-            cutovers=CutoverStores(
-                PostgresCutovers(collecting),
-                PostgresParityStore(collecting),
-                PostgresGuardrailStore(collecting),
-                PostgresLegacySyncs(collecting),
-            ),
-        )
-        return ShardActor(
-            keeper,
-            stores,
-            runner,
-            tools,
-            on_superseded=lambda: self.stop(EXIT_SUPERSEDED),
-            max_loading_at_once=max(1, settings.collecting_connections - 1),
-        )
 
     @property
     def port(self) -> int:
@@ -225,6 +182,7 @@ class Service:
             quarantine=PostgresQuarantine(self.database.api),
             keys=self.keys,
             key_uses=self._key_uses,
+            sign_ins=PostgresSignIns(self.database.api),
             ingest=self.ingest,
             nudges=self.shard,
             providers=self._providers,

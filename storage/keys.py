@@ -33,7 +33,7 @@ class PostgresKeys:
             row = await connection.fetchrow(sql("find_access"), key_id, workspace_id)
             assert row is not None  # noqa: S101 it begins with a row of its own
             return FoundAccess(
-                None if row["key_id"] is None else _to_key(row),
+                None if row["key_id"] is None else to_key(row),
                 None if row["workspace_id"] is None else to_workspace(row),
             )
 
@@ -150,7 +150,7 @@ def _sorted(names: Set[str] | None) -> list[str] | None:
     return None if names is None else sorted(names)
 
 
-def _to_key(row: Row) -> KeyRecord:
+def to_key(row: Row) -> KeyRecord:
     allowed = row["key_workspaces"]
     return KeyRecord(
         key_id=row["key_id"],

@@ -613,6 +613,22 @@ CREATE TABLE keys (
     last_used_at timestamptz -- the minute of the newest request, written within two minutes
 );
 
+-- The sign-ins of people who look at the pages: each was made with a key, and opens what the key
+-- opens, until it ends or the key does. The browser's cookie has the id and a secret; only the hash
+-- of the secret is here. key_id names no row for ever: a key that was replaced is gone, and its
+-- sign-ins open nothing.
+CREATE TABLE sign_ins (
+    sign_in_id  text PRIMARY KEY,
+    key_id      text NOT NULL,
+    secret_hash bytea NOT NULL,
+    created_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    expires_at  timestamptz NOT NULL, -- 12 h after created_at
+    ended_at    timestamptz, -- signed out
+    address     text, -- of the browser that signed in
+    user_agent  text
+);
+CREATE INDEX sign_ins_key_index ON sign_ins (key_id);
+
 -- The key that signs page cursors: one row, created by the first shard that starts. It is random,
 -- so a cursor tells nothing about any other secret. To replace the key, delete the row and restart
 -- every shard.

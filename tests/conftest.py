@@ -33,6 +33,7 @@ from storage.reads import PostgresReads
 from storage.registry.store import PostgresRegistry
 from storage.rollups import PostgresRollupStore
 from storage.sessions import PostgresSessionStore
+from storage.sign_ins import PostgresSignIns
 from storage.upkeep import PostgresUpkeepStore
 from tests.postgres import VersionAbsent, running_postgres
 
@@ -81,6 +82,7 @@ class Stores:
     parity: ParityStore
     parity_reads: ParityReads
     guardrails: GuardrailStore
+    sign_ins: PostgresSignIns
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -156,6 +158,7 @@ def make_postgres_stores(database: Database) -> Stores:
         PostgresParityStore(database),
         PostgresParityReads(database),
         PostgresGuardrailStore(database),
+        PostgresSignIns(database),
     )
 
 

@@ -138,6 +138,7 @@ class Harness:
             "quarantine": self.stores.quarantine,
             "keys": self.stores.keys,
             "key_uses": self.key_uses,
+            "sign_ins": self.stores.sign_ins,
             "ingest": self.ingest,
             "nudges": self.nudged,
             "providers": providers,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import trio
@@ -16,6 +16,7 @@ from api.problem_types import UNAUTHENTICATED
 from api.problems import Problem
 from api.token_cache import REFUSED_SECONDS
 from api.traffic import HttpTraffic
+from api.visitors import Visitors
 from runtime.faults import EnvironmentFault
 from tests.api.standing_time import DatabaseClock
 
@@ -78,6 +79,7 @@ class Door:
             jwts=None,
             proxies=TrustedProxies(),
             open_paths=["/healthz"],
+            visitors=Visitors(cast("Any", None), self.clock, is_of_api=lambda path: False),
         )
 
     async def add_keys(self) -> None:

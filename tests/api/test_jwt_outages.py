@@ -7,7 +7,7 @@ them: the database's, and that of the process.
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import trio
@@ -16,6 +16,7 @@ from api.addresses import TrustedProxies
 from api.gate import GateLimits, KeyGate
 from api.problems import Problem
 from api.traffic import HttpTraffic
+from api.visitors import Visitors
 from tests.api.issuer import Issuer, open_issuer, public_jwk, segment, sign
 from tests.api.standing_time import DatabaseClock
 from tests.api.test_gate import StoredKeys
@@ -55,6 +56,7 @@ class Front:
             jwts=running.access,
             proxies=TrustedProxies(),
             open_paths=[],
+            visitors=Visitors(cast("Any", None), clock, is_of_api=lambda path: False),
         )
 
     async def ask(self, token: str, address: str = "192.0.2.1") -> tuple[int, str | None]:

@@ -118,6 +118,7 @@ def _services() -> ApiServices:
         quarantine=nothing,
         keys=nothing,
         key_uses=nothing,
+        sign_ins=nothing,
         ingest=nothing,
         nudges=nothing,
         providers={},

@@ -1,0 +1,69 @@
+"""The pages as one application, beside the API's and before it.
+
+Owns the order in which the parts are put together, and which requests are the pages'.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from quart_trio import QuartTrio
+
+from api.pages.assets import PATH as ASSET_PATH
+from api.pages.assets import get_asset
+from api.pages.contract import Contract
+from api.pages.fleet import declare_fleet
+from api.pages.page import Pages
+from api.pages.sign_in import declare_sign_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from hypercorn.typing import (
+        ASGIFramework,
+        ASGIReceiveCallable,
+        ASGISendCallable,
+        Scope,
+    )
+
+    from api.services import ApiServices
+
+_PAGES: Final[tuple[Callable[[Pages], None], ...]] = (
+    declare_sign_in,
+    declare_fleet,
+)
+
+
+def create_pages_app(services: ApiServices, api: ASGIFramework, prefix: str) -> QuartTrio:
+    """Return the application of the pages. `api` is asked for everything that they show."""
+    app = QuartTrio("lastheard-pages", static_folder=None)
+    pages = Pages(services, Contract(api, prefix))
+    for declare in _PAGES:
+        declare(pages)
+    pages.raw(ASSET_PATH, scope=None)(get_asset)
+    pages.install(app)
+    return app
+
+
+class Split:
+    """Hands a request to the API or to the pages, by its path.
+
+    The API has the paths below `prefix` and those in `api_paths`; the pages have all others.
+    """
+
+    def __init__(
+        self, api: ASGIFramework, pages: ASGIFramework, prefix: str, api_paths: Collection[str]
+    ) -> None:
+        self._api = api
+        self._pages = pages
+        self._root = f"/{prefix.split('/')[1]}"
+        self._api_paths = frozenset(api_paths)
+
+    async def __call__(
+        self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
+    ) -> None:
+        app = self._api if self.is_of_api(scope["path"]) else self._pages  # type: ignore[typeddict-item]
+        await app(scope, receive, send)
+
+    def is_of_api(self, path: str) -> bool:
+        return path in self._api_paths or path == self._root or path.startswith(f"{self._root}/")

@@ -1,0 +1,62 @@
+"""The words and shapes of states, parties and reasons on the pages.
+
+Owns how a word of the API is said to a person. What each word means is in api/vocabulary.py.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from api.vocabulary import MEANINGS
+from domain.health_reason import HealthReason, Party
+from domain.health_state import State
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# The order in which states stand in a bar and in a legend: the worst first.
+STATES: Final = (
+    State.CONFIGURED_NO_DATA,
+    State.STALE,
+    State.DELAYED,
+    State.AWAITING_FIRST_DATA,
+    State.HEALTHY,
+)
+STATE_NAMES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        State.HEALTHY: "healthy",
+        State.DELAYED: "delayed",
+        State.STALE: "stale",
+        State.CONFIGURED_NO_DATA: "no data",
+        State.AWAITING_FIRST_DATA: "awaiting first data",
+    }
+)
+PARTY_NAMES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        Party.OURS: "us",
+        Party.PROVIDER: "provider",
+        Party.CUSTOMER: "customer",
+        Party.DEVICE: "device",
+        Party.UNKNOWN: "not known",
+        Party.NONE: "nobody",
+    }
+)
+
+
+def state_name(state: str) -> str:
+    return STATE_NAMES[state]
+
+
+def party_name(party: str) -> str:
+    return PARTY_NAMES[party]
+
+
+def reason_name(reason: str) -> str:
+    """Return a reason as words: `device silent`."""
+    return HealthReason(reason).value.replace("_", " ")
+
+
+def meaning(kind: str, word: str) -> str:
+    """Return what a word of the API means, for a title: `meaning("HealthReason", "reporting")`."""
+    return MEANINGS[kind].get(word, "")
