@@ -45,6 +45,19 @@ _FAILURES: Final[Mapping[type[Exception], str]] = {
 FAILURE_KINDS: Final = tuple(_FAILURES.values())
 
 
+@contextmanager
+def measured_attempt(measures: Measures) -> Iterator[None]:
+    """Report how long an attempt took that was committed; of another one, why it was not."""
+    began = trio.current_time()
+    try:
+        yield
+    except tuple(_FAILURES) as failure:
+        kind = next(name for known, name in _FAILURES.items() if isinstance(failure, known))
+        measures.unit_failures(1, kind)
+        raise
+    measures.unit_seconds(trio.current_time() - began)
+
+
 class UnitCommitter:
     """Commits batches, one unit at a time."""
 
@@ -153,7 +166,7 @@ class UnitCommitter:
                 with self._current.writing():
                     self._counts.unstage()
                     try:
-                        with self._measured():
+                        with measured_attempt(self._measures):
                             receipts = await attempt(session, self._next_unit, *args)
                     except CommitUnknown as unknown:
                         if not await self._was_committed(session):
@@ -169,18 +182,6 @@ class UnitCommitter:
             else:
                 self._count_committed(receipts)
                 return receipts
-
-    @contextmanager
-    def _measured(self) -> Iterator[None]:
-        """Measure one attempt: how long it took when it was committed, else why it was not."""
-        began = trio.current_time()
-        try:
-            yield
-        except tuple(_FAILURES) as failure:
-            kind = next(name for known, name in _FAILURES.items() if isinstance(failure, known))
-            self._measures.unit_failures(1, kind)
-            raise
-        self._measures.unit_seconds(trio.current_time() - began)
 
     async def _begin_unit(self, newer_than: SessionRef | None = None) -> SessionRef:
         """Wait for a live session, and return it. A new session counts its units anew."""

@@ -61,7 +61,7 @@ def families(scraped: Scraped) -> Iterator[Metric]:
 def _process(scraped: Scraped) -> Iterator[Metric]:
     statistics, shard = scraped.statistics, scraped.statistics.shard
     labels = {"version": scraped.version, "schema_revision": scraped.schema_revision}
-    yield InfoMetricFamily("lastheard_build", "What runs", labels | {"shard_id": shard.shard_id})
+    yield InfoMetricFamily("lastheard_build", "What runs.", labels | {"shard_id": shard.shard_id})
     yield _gauges("ready", "1: the check of readiness passes", "check", scraped.checks)
     yield _gauge("database_up", "1: the database answers", scraped.database_is_up)
     supervisors = (statistics.actors, shard.owned.actors)

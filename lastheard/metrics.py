@@ -8,7 +8,7 @@ the event loop, where nothing changes meanwhile; the text is made from it in a t
 from __future__ import annotations
 
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 from prometheus_client import (
@@ -26,16 +26,24 @@ from storage.migrations import EXPECTED_VERSION
 from storage.pools import POOLS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from prometheus_client import Metric
 
     from lastheard.process_statistics import ProcessStatistics
-    from ports.reads import FleetFigures, Reads
+    from ports.reads import FleetFigures
 
 MAX_WORKSPACES: Final = 200  # with states of their own; a shard with more shows totals only
 FLEET_SECONDS: Final = 5.0  # for so long an answer of the database is shown
 FLEET_DEADLINE_SECONDS: Final = 3.0  # within the deadline of a scrape
+
+
+class FleetReads(Protocol):
+    """The one query of a scrape, as of `ports.reads.Reads`."""
+
+    async def measure_fleet(
+        self, workspaces: Sequence[str], *, age_bounds: Sequence[float], by_workspace: bool
+    ) -> FleetFigures: ...
 
 
 class ServiceMetrics:
@@ -53,7 +61,7 @@ class ServiceMetrics:
         self,
         statistics: Callable[[], ProcessStatistics],
         checks: Callable[[], Mapping[str, bool]],
-        reads: Reads,
+        reads: FleetReads,
     ) -> Gatherer:
         """Return what fills the registry from these parts."""
         return Gatherer(self._registry, self._current, statistics, checks, reads)
@@ -68,7 +76,7 @@ class Gatherer:
         current: _Current,
         statistics: Callable[[], ProcessStatistics],
         checks: Callable[[], Mapping[str, bool]],
-        reads: Reads,
+        reads: FleetReads,
     ) -> None:
         self._registry = registry
         self._current = current

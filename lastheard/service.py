@@ -86,8 +86,8 @@ class Service:
         self._stop = trio.Event()
         self._draining = False
         self.exit_code = 0
-        self._metrics = ServiceMetrics()
-        measures = self._metrics.measures
+        self.metrics = ServiceMetrics()
+        measures = self.metrics.measures
 
         # Storage: a pool of connections for each purpose, and the stores on top of them.
         self.database = Pools(
@@ -145,7 +145,7 @@ class Service:
                 *(self._connector, self.ingest, self._clock, random, self._legacy.systems),
                 rosters=RosterPolicy(settings.roster_seconds, settings.roster_while_silent_seconds),
                 waits=self._waits,
-                measures=self._metrics.measures,
+                measures=self.metrics.measures,
             ),
             on_superseded=lambda: self.stop(EXIT_SUPERSEDED),
         )
@@ -202,9 +202,9 @@ class Service:
             probe_traffic=self._probe_traffic,
             gate_limits=make_gate_limits(self._settings),
             proxies=make_proxies(self._settings),
-            measures=self._metrics.measures,
+            measures=self.metrics.measures,
             exposition=Exposition(
-                self._metrics.gatherer(self.statistics, self.readiness, self._reads)
+                self.metrics.gatherer(self.statistics, self.readiness, self._reads)
             ),
             metrics_open=self._settings.metrics_open,
         )
@@ -238,7 +238,7 @@ class Service:
                     # Not essential: it writes when keys were last used. Restarted alone.
                     root.start("key_uses", self._key_uses.run, restart=Restart.PERMANENT)
                     # Not essential: it measures how late the event loop is. Restarted alone.
-                    report_lag = partial(report_loop_lag, self._metrics.measures.loop_lag_seconds)
+                    report_lag = partial(report_loop_lag, self.metrics.measures.loop_lag_seconds)
                     root.start("loop_lag", report_lag, restart=Restart.PERMANENT)
                     if self._jwt_issuer is not None:
                         # Not essential: keys of this service are taken without it, and so are JWTs

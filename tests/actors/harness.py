@@ -39,6 +39,7 @@ from storage.memory import MemoryStore
 from tests.actors.instants import INTERVAL, NOON, at
 from tests.actors.scripted import ScriptedProvider
 from tests.legacy.scripted import ScriptedLegacy
+from tests.recording import Recording
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,6 +101,7 @@ class Shard:
     random: Random
     waits: ProviderWaits = field(default_factory=ProviderWaits)
     legacy: ScriptedLegacy = field(default_factory=ScriptedLegacy)
+    recording: Recording = field(default_factory=Recording)
 
     async def view(self, workspace_id: str = HARBOUR) -> FleetView:
         """A workspace as this shard's actors see it; the token is the epoch."""
@@ -128,7 +130,7 @@ class Shard:
     @property
     def tools(self) -> ActorTools:
         parts = (self.connector, self.ingest, self.clock, self.random, self.legacy)
-        return ActorTools(*parts, waits=self.waits)
+        return ActorTools(*parts, waits=self.waits, measures=self.recording.measures)
 
     def stream(self, view: FleetView, provider_id: str = LIVE, **rest: Any) -> StreamActor:
         return StreamActor(provider_id, view, self.tools, **rest)
@@ -159,8 +161,10 @@ class Harness:
         clock.observe(trio.current_time(), trio.current_time(), start.server_time)
         provider = ScriptedProvider()
         connector = Connector({"scripted": provider}, resolve_secret)
-        ingest = IngestActor(self.store, current, random=random)
-        shard = Shard(self, start.session, current, ingest, provider, connector, clock, random)
+        recording = Recording()
+        ingest = IngestActor(self.store, current, random=random, measures=recording.measures)
+        parts = (start.session, current, ingest, provider, connector, clock, random)
+        shard = Shard(self, *parts, recording=recording)
         self.shards.append(shard)
         return shard
 

@@ -39,6 +39,26 @@ async def test_snapshots_are_in_device_order_and_of_active_devices(world: Postgr
     assert timedelta(0) < read_at - world.now < timedelta(minutes=5)
 
 
+async def test_a_fleet_is_measured_by_state_and_by_age(world: PostgresWorld) -> None:
+    await world.send(world.update("bus-1", world.ago(minutes=3), soc_percent=50.0))
+    await world.send(world.update("bus-2", world.ago(minutes=100), soc_percent=50.0))
+    await world.stores.registry.retire_device(HARBOUR, "tram-1")
+    measure = world.stores.reads.measure_fleet
+    found = await measure([HARBOUR, "nowhere"], age_bounds=(60, 600, 3600), by_workspace=True)
+    _, counts = await world.stores.reads.count_states([HARBOUR], found.evaluated_at)
+    assert found.states == counts
+    assert list(found.ages) == [0, 1, 0, 1]  # the ferry was never heard
+    assert 103 * 60 <= found.age_sum_seconds < 110 * 60
+
+
+async def test_a_fleet_is_measured_as_a_whole(world: PostgresWorld) -> None:
+    measure = world.stores.reads.measure_fleet
+    found = await measure([HARBOUR, ISLAND], age_bounds=(60,), by_workspace=False)
+    assert list(found.states) == [""]
+    assert sum(found.states[""].values()) == 5
+    assert list((await measure([], age_bounds=(60,), by_workspace=True)).ages) == [0, 0]
+
+
 async def test_a_retired_device_still_has_its_snapshot(world: PostgresWorld) -> None:
     await world.send(world.update("bus-1", world.ago(minutes=3), soc_percent=50.0))
     await world.stores.registry.retire_device(HARBOUR, "bus-1")
