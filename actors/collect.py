@@ -8,6 +8,7 @@ uses it, too, with the stream lane. Deadlines are the caller's.
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -29,12 +30,14 @@ from domain.model import (
 )
 from domain.position import wire_names
 from ports.providers import ProviderFault
+from runtime import spans
 from runtime.backoff import Backoff
 from runtime.reply import Reply
 from runtime.tracing import calls_of_trace
 
 if TYPE_CHECKING:
     from collections.abc import Collection as AnyCollection
+    from collections.abc import Iterator
     from datetime import datetime
 
     from structlog.typing import FilteringBoundLogger
@@ -105,6 +108,9 @@ class Collection:
         self._unknown = UnknownDevices()
         self._answered: set[str] = set()
         self._poller: Poller | None = None  # of the run that goes on
+        self._call: spans.TraceSpan = (
+            spans.NOTHING
+        )  # the newest one, which brought the page in hand
         self.collected = Collected()
         self.facts = RunFacts(connection.provider_type)
 
@@ -171,7 +177,8 @@ class Collection:
             page = await self._fetch(poller, external_ids, cursor, token)
             if keeps_cursor:
                 page = page._replace(cursor=None)
-            await self._submit(page, run)
+            with spans.within(self._call):
+                await self._submit(page, run)
             self.collected.cursor = page.cursor or self.collected.cursor
             token = page.next_page
             if token is None:
@@ -189,7 +196,7 @@ class Collection:
         for attempt in range(1, MAX_ATTEMPTS_PER_PAGE + 1):
             self.collected.call_begun_at = self._clock.now()
             try:
-                with calls_of_trace(self._trace_id):
+                with calls_of_trace(self._trace_id), self._call_span(attempt):
                     page = await poller.fetch(external_ids, cursor, token)
             except ProviderFault as fault:
                 if attempt == MAX_ATTEMPTS_PER_PAGE or not _is_worth_a_retry(fault):
@@ -199,6 +206,21 @@ class Collection:
                 self.collected.asked_at = None
                 return self._spelling.of_page(page)
         raise AssertionError("the last attempt returns or raises")
+
+    @contextmanager
+    def _call_span(self, attempt: int) -> Iterator[None]:
+        """Record a call for the length of the block: its turn, its answer, the reading of it."""
+        with spans.span("provider call", trace_id=self._trace_id) as call:
+            self._call = call
+            call.set("lastheard.workspace_id", self._connection.workspace_id)
+            call.set("lastheard.provider_id", self._connection.provider_id)
+            call.set("lastheard.provider_type", self._connection.provider_type)
+            call.set("lastheard.attempt", attempt)
+            try:
+                yield
+            except ProviderFault as fault:
+                call.set("lastheard.fault", str(fault.fault))
+                raise
 
     def _read(self, page: Page, received_at: datetime) -> tuple[CanonicalUpdate, ...]:
         updates = tuple(

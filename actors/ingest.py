@@ -20,6 +20,7 @@ from actors.lanes import LANES, lane_of
 from actors.poison import SearchInterrupted, cut_at
 from actors.receipts import Receipts
 from actors.statistics import IngestStatistics
+from actors.submission_spans import begin_submission, end_submission
 from actors.unit_committer import UnitCommitter
 from domain.deferral import claim_of
 from ports.ingest import RowsLocked
@@ -82,6 +83,7 @@ class IngestActor:
                 "rows of this workspace are locked, and no more of its updates may wait for them"
             )
         self._mailbox.send_nowait(lane_of(submission), submission, submission.size)
+        begin_submission(submission)
         self._receipts.owe(submission)
 
     async def submit(self, submission: Submission) -> None:
@@ -89,8 +91,13 @@ class IngestActor:
 
         The caller's cancel scope is the deadline; cancelled means not submitted.
         """
-        await self._deferred.wait_admitted(submission)
-        await self._mailbox.send(lane_of(submission), submission, submission.size)
+        begin_submission(submission)  # before the wait for room, which is a part of it
+        try:
+            await self._deferred.wait_admitted(submission)
+            await self._mailbox.send(lane_of(submission), submission, submission.size)
+        except BaseException:
+            end_submission(submission, None)
+            raise
         self._receipts.owe(submission)
 
     # --- the loop
@@ -222,6 +229,7 @@ class IngestActor:
         self._batch = []
         for submission in left:
             # Answer only once: a unit in flight may still commit this submission.
+            end_submission(submission, None)
             resolve, submission.resolve = submission.resolve, None
             if resolve is not None:
                 resolve(None)

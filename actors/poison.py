@@ -91,7 +91,7 @@ def cut_at(submission: Submission, begun: Receipt) -> tuple[Submission, Submissi
             resolve(receipt and _merge([begun, receipt]))
 
         rest.resolve = resolve_both
-    return replace(first, resolve=None), rest
+    return replace(first, resolve=None, span=None), rest
 
 
 class _PoisonSearch:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from actors.records import log_outcomes
 from actors.statistics import ReceiptStatistics
+from actors.submission_spans import end_submission
 from runtime.flag import Flag
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Receipts:
         """
         self._count(submission, receipt)
         log_outcomes(self._log, submission, receipt, is_named=submission.trace_id in first_refusals)
+        end_submission(submission, receipt)
         if submission.resolve is not None:
             try:
                 submission.resolve(receipt)

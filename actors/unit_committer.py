@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeVarTuple
 import trio
 
 from actors.poison import commit_around_poison
+from actors.submission_spans import unit_of
 from domain.refusals import WRITE_SECONDS, RefusalCounts
 from ports.ingest import CommitUnknown, RowsLocked, SessionFenced, UnitPoisoned
 from runtime.backoff import Backoff
@@ -118,7 +119,8 @@ class UnitCommitter:
 
     async def commit(self, batch: Sequence[Submission]) -> Sequence[Receipt]:
         """Commit a batch as one unit. Raises UnitPoisoned or RowsLocked."""
-        return await self._try_until_verdict(self._store.commit_unit, batch, self._counts)
+        with unit_of(batch):
+            return await self._try_until_verdict(self._store.commit_unit, batch, self._counts)
 
     async def write_counts(self) -> None:
         """Commit a unit that writes refusals which are due. Tries while the database is away."""
@@ -145,7 +147,8 @@ class UnitCommitter:
 
     async def quarantine(self, submission: Submission, error: UnitPoisoned) -> Receipt:
         """Put a submission into quarantine by a unit of its own, and return its receipt."""
-        (receipt,) = await self._try_until_verdict(self._store.quarantine, submission, error)
+        with unit_of([submission]):
+            (receipt,) = await self._try_until_verdict(self._store.quarantine, submission, error)
         return receipt
 
     async def _try_until_verdict(

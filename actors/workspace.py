@@ -22,6 +22,7 @@ from domain import schedule
 from domain.cycles import CycleKey, CycleOutcome, CycleTrigger
 from domain.model import Submission
 from domain.schedule import Start
+from runtime import spans
 from runtime.backoff import Backoff
 from runtime.faults import EnvironmentFault
 from runtime.instants import format_instant
@@ -303,13 +304,17 @@ class WorkspaceActor:
             self._state,
             self._tools,
         )
-        self._state.silent = await self._find_silent()
-        fetch_seconds = max(0.0, (deadline - self._clock.now()).total_seconds())
         began, outcome = trio.current_time(), CycleOutcome.ABANDONED
         try:
-            outcome = await cycle.run(
-                fetch_seconds, commit_seconds=schedule.COMMIT_SHARE * interval
-            )
+            with spans.span("poll cycle", trace_id=trace_id) as span:
+                span.set("lastheard.workspace_id", self._view.workspace_id)
+                span.set("lastheard.cycle_id", started.cycle_id)
+                span.set("lastheard.trigger", str(started.key.trigger))
+                self._state.silent = await self._find_silent()
+                fetch_seconds = max(0.0, (deadline - self._clock.now()).total_seconds())
+                commit_seconds = schedule.COMMIT_SHARE * interval
+                outcome = await cycle.run(fetch_seconds, commit_seconds)
+                span.set("lastheard.outcome", str(outcome))
             self._outcomes[outcome] += 1
         finally:
             self._measures.cycles(1, outcome)

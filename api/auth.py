@@ -27,6 +27,7 @@ from api.jwt_access import is_jwt
 from api.keys import why_refused
 from api.problem_types import MISSING_SCOPE, NOT_FOUND
 from api.problems import Problem
+from api.request_spans import name_route
 from api.traces import current_trace_id
 from domain.changes import Author
 from domain.ids import is_id
@@ -61,6 +62,7 @@ def install_authorization(app: QuartTrio, operations: Operations, services: ApiS
         operation = operations.named(request.endpoint)
         if operation is None:
             raise Problem(NOT_FOUND)
+        name_route(operation.path, request.view_args or {})
         if operation.scope is not None:
             g.access, g.address, workspace = await _find_caller(services, operation)
             require_scope(g.access, operation.scope)

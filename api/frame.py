@@ -23,6 +23,7 @@ from api.connection import SHOW_KEY
 from api.gate import RETRY_AFTER_SECONDS
 from api.problem_types import DEADLINE_PASSED, ENDING
 from api.problems import Problem, problem_for
+from api.request_spans import note_status, request_span
 from api.traces import TRACE_HEADER, bind_trace_id
 from runtime.faults import EnvironmentFault
 from runtime.line_limit import WITHOUT_KEY
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
     from api.gate import Gate
     from api.in_flight import Caller
+    from api.traces import RequestTrace
     from api.traffic import HttpTraffic
     from runtime.measures import Measures
 
@@ -113,10 +115,10 @@ class RequestFrame:
             raise RuntimeError(
                 f"the server handed on a scope of the type {scope['type']}; it serves HTTP only"
             )
-        trace_id = bind_trace_id(scope["headers"])
+        trace = bind_trace_id(scope["headers"])
         structlog.contextvars.bind_contextvars(**{WITHOUT_KEY: True})
         count = _Count(scope, self._traffic, self._measures)
-        await self._run(scope, _Exchange(receive, send, trace_id, count, self._limits))
+        await self._run(scope, _Exchange(receive, send, trace, count, self._limits))
 
     async def _run(self, scope: HTTPScope, exchange: _Exchange) -> None:
         try:
@@ -146,9 +148,12 @@ class RequestFrame:
             structlog.contextvars.unbind_contextvars(WITHOUT_KEY)
             _show_key(scope)
         begin, end = self._counters(caller)
+        is_known = caller.who is not None and not caller.is_stream  # which goes on for hours
         begin()
         try:
-            await self._app(scope, exchange.receive, exchange.send)
+            with request_span(exchange.trace, scope["method"], is_known=is_known) as span:
+                await self._app(scope, exchange.receive, exchange.send)
+                note_status(span, exchange.status)
         finally:
             end()
             self._gate.leave(caller, exchange.status)
@@ -196,13 +201,13 @@ class _Exchange:
         self,
         receive: ASGIReceiveCallable,
         send: ASGISendCallable,
-        trace_id: str,
+        trace: RequestTrace,
         count: _Count,
         limits: FrameLimits,
     ) -> None:
         self._receive = receive
         self._send = send
-        self._trace_id = trace_id
+        self.trace = trace
         self._count = count
         self._limits = limits
         self._arrived_bytes = 0
@@ -227,7 +232,10 @@ class _Exchange:
             # server's deadline for a write.
             self.until_response.deadline = math.inf
             self._count.note_answer(event["status"])
-            event["headers"] = [*event["headers"], (TRACE_HEADER, self._trace_id.encode("ascii"))]
+            event["headers"] = [
+                *event["headers"],
+                (TRACE_HEADER, self.trace.trace_id.encode("ascii")),
+            ]
         elif event["type"] == "http.response.body" and not event["more_body"]:
             with trio.move_on_after(self._limits.drain_seconds):
                 await self._body_done.wait()
@@ -245,7 +253,7 @@ class _Exchange:
             await self._refuse(problem)
 
     async def _refuse(self, problem: Problem) -> None:
-        status, headers, body = problem.encoded(self._trace_id)
+        status, headers, body = problem.encoded(self.trace.trace_id)
         raw = [
             (name.lower().encode("latin-1"), value.encode("latin-1"))
             for name, value in headers.items()

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
-from domain.trace_context import HEADER, read_trace_id
+from domain.trace_context import HEADER, TraceParent, read_traceparent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,8 +23,15 @@ _PARENT_HEADER = HEADER.encode()
 _FIT = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
 
-def bind_trace_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
-    """Start a new log context for this task with the request's trace id, and return that id.
+class RequestTrace(NamedTuple):
+    """The trace of a request, and the caller's span in it if a `traceparent` names one."""
+
+    trace_id: str
+    parent: TraceParent | None
+
+
+def bind_trace_id(headers: Iterable[tuple[bytes, bytes]]) -> RequestTrace:
+    """Start a new log context for this task with the request's trace id, and return the trace.
 
     A valid `traceparent` (W3C Trace Context) comes first: the whole chain of callers has its trace
     id. X-Request-Id comes next; beside a traceparent it is only logged, as `request_id`. A header
@@ -39,13 +46,13 @@ def bind_trace_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
             parents.append(value.decode("latin-1"))
         elif name.lower() == TRACE_HEADER and not offered and _FIT.fullmatch(value):
             offered = value.decode("ascii")
-    continued = read_trace_id(parents)
-    trace_id = continued or offered or secrets.token_hex(16)
+    parent = read_traceparent(parents)
+    trace_id = (parent.trace_id if parent else offered) or secrets.token_hex(16)
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(trace_id=trace_id)
-    if continued and offered:
+    if parent and offered:
         structlog.contextvars.bind_contextvars(request_id=offered)
-    return trace_id
+    return RequestTrace(trace_id, parent)
 
 
 def current_trace_id() -> str | None:

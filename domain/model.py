@@ -216,8 +216,7 @@ Origin = Literal["stream", "poll", "http", "envelope"]
 class Submission:
     """Up to 500 updates of one origin, and the facts that commit with them.
 
-    It enters the mailbox as one item. `is_replay`: its updates come from quarantine, which takes
-    none of them a second time.
+    It enters the mailbox as one item. `is_replay`: it comes from quarantine, once for each update.
 
     `resolve` is called exactly once: after the commit with the results in order, or with None if
     the submission was given up without a verdict (shutdown). It must not block or raise.
@@ -234,6 +233,7 @@ class Submission:
     invalid: tuple[InvalidItem, ...] = ()
     resolve: Callable[[Receipt | None], object] | None = None
     is_replay: bool = False
+    span: Any = None  # in a trace (actors/submission_spans.py); no rule reads it
 
     @property
     def size(self) -> int:

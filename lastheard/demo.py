@@ -28,6 +28,7 @@ from lastheard.demo_view import DemoView, WorkspaceWatch
 from lastheard.service import Service
 from lastheard.serving import StopSignal, open_database, until_stopped
 from lastheard.simulation import configure_fleet, run_simulator, write_secret
+from lastheard.tracing import open_tracing
 from ports.cutovers import Force, new_draft
 from runtime.clock import SystemClock
 from storage.cutovers import PostgresCutovers
@@ -65,7 +66,11 @@ async def run_demo(settings: Settings, *, seconds: float | None, everything: boo
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         view = DemoView()
         view.say(f"starting PostgreSQL in {settings.data_dir} (the first time takes a few seconds)")
-        async with open_database(settings) as dsn, run_simulator(*fleets) as simulated:
+        async with (
+            open_tracing(settings),
+            open_database(settings) as dsn,
+            run_simulator(*fleets) as simulated,
+        ):
             view.say(
                 f"simulated fleets at {simulated.http_url}: "
                 f"{', '.join(t.name for t in simulated.tenants)}"

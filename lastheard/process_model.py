@@ -20,6 +20,7 @@ from runtime.child_statistics import SupervisorStatistics
 from runtime.clock import ClockStatistics
 from runtime.dialling import DiallerStatistics
 from runtime.mailbox import MailboxStatistics
+from runtime.spans import TraceStatistics
 from storage.pool_statistics import PoolsStatistics
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ _PARTS: Final[tuple[type, ...]] = (
     RoundsStatistics,
     ShardStatistics,
     SupervisorStatistics,
+    TraceStatistics,
     UpkeepStatistics,
 )
 _NAMES: Final[Mapping[str, Any]] = {

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from providers.http import HttpPoolStatistics
     from runtime.child_statistics import SupervisorStatistics
     from runtime.dialling import DiallerStatistics
+    from runtime.spans import TraceStatistics
     from storage.pool_statistics import PoolsStatistics
 
 
@@ -36,5 +37,6 @@ class ProcessStatistics:
     legacy_http: HttpPoolStatistics
     http: HttpStatistics  # the API's listener
     probes: HttpStatistics  # the probes' listener
+    traces: TraceStatistics | None  # None: no address for them is configured
     jwt: JwtStatistics | None  # None: no issuer is configured
     actors: SupervisorStatistics  # the children of the process

@@ -40,7 +40,7 @@ from lastheard.shard_parts import make_shard
 from ports.upkeep import Retention
 from providers.http import HttpPool
 from providers.known import make_providers
-from runtime import garbage
+from runtime import garbage, spans
 from runtime.clock import SharedClock, SystemClock
 from runtime.dialling import Dialler
 from runtime.logs import get_logger
@@ -365,6 +365,7 @@ class Service:
             legacy_http=self._legacy.pool.statistics(),
             http=self._traffic.statistics(),
             probes=self._probe_traffic.statistics(),
+            traces=spans.statistics(),
             jwt=None if self._jwt_issuer is None else self._jwt_issuer.access.statistics(),
             actors=self._supervisor.statistics(),
         )

@@ -14,6 +14,7 @@ import trio
 from lastheard.embedded import open_shared, open_supervised
 from lastheard.http_limits import descriptors_wanted
 from lastheard.service import Service
+from lastheard.tracing import open_tracing
 from runtime.descriptors import raise_descriptor_limit
 from runtime.logs import get_logger
 from runtime.settings import SettingsError
@@ -123,7 +124,7 @@ async def serve(settings: Settings) -> int:
 
     async def main(signal: StopSignal) -> int:
         raise_descriptor_limit(descriptors_wanted(settings))
-        async with open_database(settings) as dsn:
+        async with open_tracing(settings), open_database(settings) as dsn:
             service = Service(settings, dsn)
             signal.started(service.stop)
             await service.run()

@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from lastheard.http_settings import HttpSettings
 from lastheard.jwt_settings import JwtSettings
+from lastheard.trace_settings import TraceSettings
 from providers.http import MAX_ANSWER_BYTES
 from runtime.outbound import Allowance
 from runtime.settings import SecretReference, load_settings
@@ -32,7 +33,7 @@ Days = Annotated[int, Field(ge=1, le=3650)]
 
 
 class ProcessSettings(BaseSettings):
-    """The settings that are about neither HTTP nor JWTs."""
+    """The settings that are about neither HTTP, nor JWTs, nor traces."""
 
     model_config = SettingsConfigDict(
         env_prefix="LASTHEARD_", frozen=True, extra="forbid", hide_input_in_errors=True
@@ -263,7 +264,7 @@ class ProcessSettings(BaseSettings):
         return self
 
 
-class Settings(JwtSettings, HttpSettings, ProcessSettings):
+class Settings(TraceSettings, JwtSettings, HttpSettings, ProcessSettings):
     """The settings of one process. Immutable once loaded."""
 
     @model_validator(mode="after")

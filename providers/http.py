@@ -36,11 +36,12 @@ from providers.bodies import (
 )
 from providers.faults import describe_target, fault_for_error, fault_for_refusal, fault_for_status
 from providers.samples import malformed_answer
-from providers.tracing import trace_headers
+from providers.tracing import describe_call, trace_headers
 from providers.transport import DialledTransport
 from runtime.clock import Clock, SystemClock
 from runtime.measures import UNMEASURED
 from runtime.outbound import OutboundRefused
+from runtime.spans import present, span
 
 if TYPE_CHECKING:
     import ssl
@@ -209,7 +210,8 @@ class HttpPool:
         try:
             async with call.limiter or nullcontext(), call.share or nullcontext(), self._limiter:
                 call.turn.is_queued = False
-                return await self._send_measured(call, place)
+                with span(call.method, "client"):
+                    return await self._send_measured(call, place)
         except ProviderFault as fault:
             self._faults[fault.fault] += 1
             self._measures.calls(1, call.url.host, fault.fault)
@@ -264,6 +266,7 @@ class HttpPool:
             headers={**call.headers, **trace_headers()},
             content=call.content,
         )
+        describe_call(call.method, call.url)
         try:
             response = await client.send(request, stream=True)
         except httpx.PoolTimeout:
@@ -274,6 +277,7 @@ class HttpPool:
             # `from None` drops the cause: the texts of these errors quote headers, ours and the
             # server's.
             raise fault_for_error(error, place) from None
+        present().set("http.response.status_code", response.status_code)
         try:
             body, is_cut = await self._read(response, place)
         finally:

@@ -22,10 +22,12 @@ from domain.model import FaultClass
 from ports.providers import ProviderFault
 from providers.answers import describe_answer, error_code_of, media_type_of, no_error_code
 from providers.faults import MAX_REASON, describe_target, fault_for_refusal, fault_for_status
-from providers.tracing import trace_headers
+from providers.tracing import describe_call, trace_headers
 from providers.websocket_frames import IdleFrames, SocketLimits, open_connection
 from runtime.exception_groups import first_leaf
 from runtime.outbound import OutboundRefused
+from runtime.spans import span
+from runtime.tracing import trace_of_calls
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -171,15 +173,18 @@ class WebSocketOpener:
     async def _shake_hands(
         self, nursery: trio.Nursery, stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]
     ) -> WebSocketConnection:
-        url, headers = self._endpoint.url, {**self._endpoint.headers, **trace_headers()}
-        return await open_connection(
-            nursery,
-            stream,
-            url.netloc.decode("ascii"),
-            url.raw_path.decode("ascii"),
-            extra_headers=[(name.encode(), value.encode()) for name, value in headers.items()],
-            limits=SocketLimits(MESSAGE_QUEUE_SIZE, MAX_MESSAGE_SIZE, RECEIVE_BUFFER_BYTES),
-        )
+        url = self._endpoint.url
+        with span("GET", "client", trace_id=trace_of_calls()):
+            describe_call("GET", url)
+            headers = {**self._endpoint.headers, **trace_headers()}
+            return await open_connection(
+                nursery,
+                stream,
+                url.netloc.decode("ascii"),
+                url.raw_path.decode("ascii"),
+                extra_headers=[(name.encode(), value.encode()) for name, value in headers.items()],
+                limits=SocketLimits(MESSAGE_QUEUE_SIZE, MAX_MESSAGE_SIZE, RECEIVE_BUFFER_BYTES),
+            )
 
     async def _say_goodbye(self, connection: WebSocketConnection) -> None:
         with trio.move_on_after(self._endpoint.close_seconds) as scope:

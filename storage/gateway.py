@@ -28,6 +28,7 @@ from storage.faults import DatabaseAway
 from storage.hosts import each_host
 from storage.listening import listen_until_demoted
 from storage.pool_statistics import DatabaseStatistics
+from storage.query_spans import query_span
 from storage.timeouts import DEFAULT_TIMEOUTS, Timeouts
 from storage.transactions import READ, WRITE, Transactions
 
@@ -119,6 +120,7 @@ class Database:
         self,
         work: Callable[[Connection], Awaitable[T]],
         *,
+        name: str | None = None,
         deadline_seconds: float = DEADLINE_SECONDS,
         in_transaction: bool = True,
         readonly: bool = False,
@@ -128,7 +130,8 @@ class Database:
 
         `work` is an asyncio coroutine function that awaits the connection and nothing else. It runs
         in a transaction unless `in_transaction` is false. `readonly` gives one consistent snapshot.
-        `fresh` opens a new connection for the call. After a deadlock or a serialization failure the
+        `fresh` opens a new connection for the call. `name` is for traces, if the function's says
+        too little. After a deadlock or a serialization failure the
         whole work runs again. Without a transaction the work must be repeatable: if a connection
         breaks, nobody knows whether its last statement took effect.
 
@@ -141,16 +144,17 @@ class Database:
         self._counts.calls += 1
         begin = None if not in_transaction else READ if readonly else WRITE
         perform = trio_asyncio.aio_as_trio(self._transactions.perform)
-        with trio.move_on_after(deadline_seconds):
-            await self._take_slot()
-            try:
-                result: T = await perform(work, begin, fresh=fresh)
-                return result
-            finally:
-                self._slots.release()
-        self._counts.deadlines += 1
-        away = DatabaseAway(f"no answer within {deadline_seconds:g} s", retry_after=0.5)
-        raise self._counts.note(away)
+        with query_span(work, name):
+            with trio.move_on_after(deadline_seconds):
+                await self._take_slot()
+                try:
+                    result: T = await perform(work, begin, fresh=fresh)
+                    return result
+                finally:
+                    self._slots.release()
+            self._counts.deadlines += 1
+            away = DatabaseAway(f"no answer within {deadline_seconds:g} s", retry_after=0.5)
+            raise self._counts.note(away)
 
     async def listen(
         self, channel: str, on_notice: Callable[[str], None], *, check_seconds: float = 10.0

@@ -83,7 +83,7 @@ class PostgresGuardrailStore:
             return await connection.fetch(sql(name), *args)
 
         # It sees one snapshot: a transaction would cost two more round trips and add nothing.
-        return await self._database.run(work, in_transaction=False)
+        return await self._database.run(work, name=name, in_transaction=False)
 
 
 async def _is_owner(connection: Connection, ownership: Ownership) -> bool:

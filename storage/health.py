@@ -148,7 +148,7 @@ async def measure_fleet(
         )
         return _to_figures(first, ages, len(age_bounds) + 1)
 
-    return await _run_unchanged(database, work)
+    return await _run_unchanged(database, "count_ages", work)
 
 
 def _to_figures(first: Any, ages: Sequence[Any], buckets: int) -> FleetFigures:
@@ -170,17 +170,19 @@ async def _fetch(
     `by_workspace` asks for the counts of each workspace instead of those of all.
     """
     return await _run_unchanged(
-        database, partial(_judge, allowed=allowed, query=query, by_workspace=by_workspace)
+        database,
+        "page_health",
+        partial(_judge, allowed=allowed, query=query, by_workspace=by_workspace),
     )
 
 
 async def _run_unchanged(
-    database: Database, work: Callable[[Connection], Awaitable[T | None]]
+    database: Database, name: str, work: Callable[[Connection], Awaitable[T | None]]
 ) -> T:
     """Run `work`, which returns None when configuration changed meanwhile; then run it again."""
-    found = await database.run(work, in_transaction=False)
+    found = await database.run(work, name=name, in_transaction=False)
     if found is None:
-        found = await database.run(work, readonly=True)
+        found = await database.run(work, name=name, readonly=True)
     assert found is not None  # noqa: S101 nothing changes within a snapshot
     return found
 

@@ -127,17 +127,17 @@ class PostgresReads:
         return count_days_ahead(today, names)
 
     async def _fetch(self, name: str, *args: Any) -> list[Any]:
-        return await self._run(sql(name), *args)
+        return await self._run(name, sql(name), *args)
 
     async def _fetch_bound(self, name: str, /, **values: Any) -> list[Any]:
-        return await self._run(*bound(name, **values))
+        return await self._run(name, *bound(name, **values))
 
-    async def _run(self, statement: str, *args: Any) -> list[Any]:
+    async def _run(self, name: str, statement: str, *args: Any) -> list[Any]:
         async def work(connection: Connection) -> list[Any]:
             return await connection.fetch(statement, *args)
 
         # It sees one snapshot: a transaction would cost two more round trips and add nothing.
-        return await self._database.run(work, in_transaction=False)
+        return await self._database.run(work, name=name, in_transaction=False)
 
 
 def _plain(name: str, value: Any) -> Any:
