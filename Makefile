@@ -24,7 +24,7 @@ export PYTHONDONTWRITEBYTECODE :=
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-cluster test-postgres test-fast chaos check format bench-quick \
 	bench-mutants bench-compare bench-ledger verdicts lock clean fuzz-api image test-image coverage figures docs \
-	acceptance acceptance-mutants cutover-mutants
+	acceptance acceptance-mutants cutover-mutants test-metrics
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -96,6 +96,10 @@ coverage: $(READY) ## branch coverage of domain, actors, storage and api, by the
 
 figures: $(READY) ## how long, dense and wide the code is, how far a frame goes, how often a request waits
 	@$(BIN)/python -m tests.architecture.figures
+
+# LASTHEARD_NO_SKIP=1: fail where apt could install Prometheus, and it is not there.
+test-metrics: $(READY) ## two minutes of demo, watched by Debian's Prometheus: every panel has data, every rule works
+	@$(BIN)/python -m pytest -q tests/metrics tests/processes/metrics_demo.py $(FLAGS)
 
 docs: $(READY) ## write docs/requirements.md anew, from the tests
 	@$(BIN)/python -m tests.requirements

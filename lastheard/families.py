@@ -74,8 +74,8 @@ def _process(scraped: Scraped) -> Iterator[Metric]:
     crashes = {one.name: one.crashes for one in supervisors}
     yield _counters("actor_crashes", "Crashes of tasks", "supervisor", crashes)
     days = statistics.upkeep.partition_days_ahead
-    if days is not None:
-        yield _gauge("partitions_ahead_seconds", "For how long there are partitions", 86400 * days)
+    known = [] if days is None else [(86_400.0 * days,)]  # None before the first look
+    yield _gauges2("partitions_ahead_seconds", "For how long there are partitions", (), known)
     behind = statistics.rollups.behind
     yield _gauge("rollups_behind", "1: more hours of indicators wait than a run counts", behind)
     lines = statistics.http.log_lines_suppressed
