@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from api.example_cutover import CUTOVER_PROBLEMS, CUTOVERS
 from api.example_cycles import CYCLES, EVENT
+from api.example_fleet import FLEET
 from api.example_indicators import INDICATORS
 from api.example_legacy import LEGACY_PROBLEMS, UNAVAILABLE
 from api.example_policies import COUNTS, POLICIES
@@ -349,6 +350,7 @@ MEMBERS: Final[Mapping[str, Any]] = MappingProxyType(
         **_VERDICT,
         **POLICIES,
         **CUTOVERS,
+        **FLEET,
         **_DATA,
         **CYCLES,
         **_CATALOGUES,

@@ -1,13 +1,15 @@
 """The health report of a workspace: every device, judged at each request (FR-005, FR-012)."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Literal
 
 from pydantic import Field
 from quart import Response, request
 
 from api.auth import current_workspace
 from api.bodies import Instant, json_response, read_query
-from api.csv_answers import JSON_OR_CSV, LINKED_AND_SERVED, SERVED_BY, CsvQuery, respond_csv
+from api.csv_answers import JSON_OR_CSV, LINKED_AND_SERVED, SERVED_BY, respond_csv
+from api.device_filters import DeviceFilterQuery, digest
 from api.keys import Scope
 from api.operations import Operations
 from api.outages import OUTAGE_DESCRIPTION, WorkspaceOutage, find_outage
@@ -15,9 +17,10 @@ from api.paging import Paging
 from api.read_owners import LIST_PROBLEMS, SERVED_BY_DESCRIPTION, ReadOwnerQuery, source_of
 from api.services import ApiServices
 from api.shapes import AnswerModel
+from api.shown_values import ShownValue, SignalName, pick_values
 from api.sources import open_source
 from api.spreadsheet import Cell
-from api.tags import TagFilter, to_cell
+from api.tags import to_cell
 from api.time_zones import TIME_ZONE_DESCRIPTION
 from api.verdicts import (
     ACTIVE_DESCRIPTION,
@@ -27,7 +30,6 @@ from api.verdicts import (
     load_judged,
     load_rows,
     page_query,
-    present_verdict,
     verdict_fields,
 )
 from domain.cutover import ReadOwner
@@ -57,6 +59,12 @@ COLUMNS = (
 )
 
 
+class ReportedDevice(VerdictAnswer):
+    values: dict[str, ShownValue] | None = Field(
+        description="of the signals that the query names, as far as they came; null: it names none"
+    )
+
+
 class HealthReport(AnswerModel):
     """One page of a workspace's devices with their health.
 
@@ -70,15 +78,22 @@ class HealthReport(AnswerModel):
     evaluated_at: Instant
     counts: dict[State, int]
     workspace_outage: WorkspaceOutage | None = Field(description=OUTAGE_DESCRIPTION)
-    items: list[VerdictAnswer]
+    items: list[ReportedDevice]
     next_cursor: str | None
 
 
-class HealthReportQuery(CsvQuery, ReadOwnerQuery):
+class HealthReportQuery(DeviceFilterQuery, ReadOwnerQuery):
     state: tuple[State, ...] = Field(
         (), description="only devices in one of these states; repeat it for more"
     )
-    tag: TagFilter = None
+    order: Literal["device", "away"] = Field(
+        "device", description="by device_id, or away longest first, as in the worklist"
+    )
+    signal: tuple[SignalName, ...] = Field(
+        (),
+        max_length=20,
+        description="show the `values` of these signals; repeat it for more",
+    )
 
 
 def declare_health(operations: Operations, services: ApiServices) -> None:
@@ -96,9 +111,10 @@ def declare_health(operations: Operations, services: ApiServices) -> None:
         tag="health",
     )
     async def report_health(workspace_id: str) -> Response:
-        """Report the state of every active device, with reason and evidence, by device.
+        """Report the state of every active device, with reason and evidence.
 
-        JSON, or CSV without the evidence.
+        JSON, or CSV without the evidence. When reasons or parties are asked for, a page may be
+        shorter than the limit although `next_cursor` leads to more.
 
         All pages are judged at the evaluated_at of the first. In an inactive workspace every device
         that is late is `switched_off`. Under `read_owner` legacy states and reasons are judged on
@@ -106,18 +122,24 @@ def declare_health(operations: Operations, services: ApiServices) -> None:
         """
         query = read_query(request, HealthReportQuery)
         states = frozenset(query.state) or None
-        kind = f"health {workspace_id} {sorted(states or ())} {query.tag}"
+        asked = digest(query.digest, query.order, sorted(states or ()))
+        kind = f"health {workspace_id} {asked}"
         cursor = paging.decode(query.cursor, kind)
         wanted = page_query(query, cursor)
-        wanted = wanted._replace(states=states, with_inactive=True, tag=query.tag)
+        wanted = wanted._replace(
+            states=states,
+            with_inactive=True,
+            devices=query.devices,
+            order="silence" if query.order == "away" else "device",
+        )
         source = await open_source(services, current_workspace(), query.read_owner, cursor)
         served_by = source_of(source.served_by)
         if query.wants_csv:
-            rows, last = await load_rows(services, source, wanted, _to_row)
+            rows, last = await load_rows(services, source, wanted, _to_row, query.accepts)
             following = last.next_cursor(paging, kind, served_by)
             headers = {SERVED_BY: source.served_by}
             return respond_csv(COLUMNS, rows, f"health-{workspace_id}.csv", following, headers)
-        page = await load_judged(services, source, wanted)
+        page = await load_judged(services, source, wanted, query.accepts)
         return json_response(
             HealthReport(
                 workspace_id=workspace_id,
@@ -129,10 +151,15 @@ def declare_health(operations: Operations, services: ApiServices) -> None:
                 workspace_outage=None
                 if query.cursor
                 else await find_outage(services, source, page),
-                items=[present_verdict(item) for item in page.items],
+                items=[_present(item, query.signal, page) for item in page.items],
                 next_cursor=page.next_cursor(paging, kind, served_by),
             )
         )
+
+
+def _present(judged: JudgedDevice, signals: Collection[str], page: JudgedPage) -> ReportedDevice:
+    values = pick_values(judged, signals, page.evaluated_at) if signals else None
+    return ReportedDevice(**verdict_fields(judged), values=values)
 
 
 def _to_row(judged: JudgedDevice, page: JudgedPage) -> Sequence[Cell]:

@@ -5,7 +5,6 @@ have the same items in the same order: by arrival or by the vehicle's own time, 
 that it has been away longer. When there is nothing to do, the items are an empty list.
 """
 
-import hashlib
 from collections.abc import Sequence
 from enum import StrEnum
 
@@ -21,10 +20,10 @@ from api.csv_answers import (
     MAX_CSV_ROWS,
     ROWS_PER_QUERY,
     SERVED_BY,
-    CsvQuery,
     respond_csv,
 )
 from api.cursors import Cursor
+from api.device_filters import DeviceFilterQuery, digest
 from api.keys import Scope
 from api.legacy_survey import UNAVAILABLE_DESCRIPTION, UnavailableWorkspace
 from api.operations import Operations
@@ -36,10 +35,11 @@ from api.services import ApiServices
 from api.shapes import AnswerModel, Identifier
 from api.sources import open_source
 from api.spreadsheet import Cell
-from api.tags import TagFilter, to_cell
+from api.tags import to_cell
 from api.time_zones import TIME_ZONE_DESCRIPTION
 from api.verdicts import (
     ACTIVE_DESCRIPTION,
+    MAX_SIFTED,
     JudgedDevice,
     JudgedPage,
     VerdictAnswer,
@@ -120,9 +120,8 @@ class Worklist(AnswerModel):
     next_cursor: str | None
 
 
-class IssueQuery(CsvQuery):
+class IssueQuery(DeviceFilterQuery):
     state: tuple[IssueState, ...] = Field((), description="only these states; both, unless given")
-    tag: TagFilter = None
 
     @property
     def states(self) -> frozenset[State]:
@@ -164,17 +163,17 @@ def _declare_issues_of_one(operations: Operations, services: ApiServices) -> Non
         JSON or CSV. An inactive workspace has no issues: `workspace_active` says so.
         """
         query = read_query(request, IssuesOfOneQuery)
-        kind = f"issues away {workspace_id} {sorted(query.states)} {query.tag}"
+        kind = f"issues away {workspace_id} {digest(query.digest, sorted(query.states))}"
         cursor = paging.decode(query.cursor, kind)
         wanted = _issue_query(query, cursor)
         source = await open_source(services, current_workspace(), query.read_owner, cursor)
         served_by = source_of(source.served_by)
         if query.wants_csv:
-            rows, last = await load_rows(services, source, wanted, _to_row)
+            rows, last = await load_rows(services, source, wanted, _to_row, query.accepts)
             following = last.next_cursor(paging, kind, served_by)
             headers = {SERVED_BY: source.served_by}
             return respond_csv(COLUMNS, rows, f"issues-{workspace_id}.csv", following, headers)
-        page = await load_judged(services, source, wanted)
+        page = await load_judged(services, source, wanted, query.accepts)
         _log_configured_no_data(services, page)
         return json_response(
             IssueReport(
@@ -218,14 +217,14 @@ def _declare_worklist(operations: Operations, services: ApiServices) -> None:
         kind = _worklist_kind(query)
         cursor = paging.decode(query.cursor, kind)
         wanted = _issue_query(query, cursor)
-        most = 1 + (MAX_CSV_ROWS + ROWS_PER_QUERY if query.wants_csv else query.limit)
+        most = 1 + _most_shown(query)
         source = WorklistSource(services, _workspaces_of(query), most=most, cursor=cursor)
         if query.wants_csv:
-            rows, last = await load_rows(services, source, wanted, _to_row)
+            rows, last = await load_rows(services, source, wanted, _to_row, query.accepts)
             rows = [*map(_to_row_of_unavailable, source.unavailable), *rows]
             following = last.next_cursor(paging, kind, source.source)
             return respond_csv(COLUMNS, rows, "worklist.csv", following)
-        page = await load_judged(services, source, wanted)
+        page = await load_judged(services, source, wanted, query.accepts)
         _log_configured_no_data(services, page)
         return json_response(
             Worklist(
@@ -238,9 +237,16 @@ def _declare_worklist(operations: Operations, services: ApiServices) -> None:
         )
 
 
+def _most_shown(query: WorklistQuery) -> int:
+    """Return how many devices of legacy systems the answer may have to look at."""
+    if query.wants_csv:
+        return MAX_CSV_ROWS + ROWS_PER_QUERY
+    return query.limit if query.accepts is None else MAX_SIFTED
+
+
 def _issue_query(query: IssueQuery, cursor: Cursor | None) -> HealthQuery:
     wanted = page_query(query, cursor)
-    return wanted._replace(states=query.states, order="silence", tag=query.tag)
+    return wanted._replace(states=query.states, order="silence", devices=query.devices)
 
 
 def _workspaces_of(query: WorklistQuery) -> frozenset[str] | None:
@@ -256,9 +262,8 @@ def _workspaces_of(query: WorklistQuery) -> frozenset[str] | None:
 
 
 def _worklist_kind(query: WorklistQuery) -> str:
-    """Hashed, because a hundred workspace ids would not fit into a cursor."""
-    filters = f"{sorted(query.workspace_id)} {sorted(query.states)} {query.tag}"
-    return f"worklist away {hashlib.sha256(filters.encode()).hexdigest()[:32]}"
+    asked = digest(query.digest, sorted(query.workspace_id), sorted(query.states))
+    return f"worklist away {asked}"
 
 
 def _to_row(judged: JudgedDevice, page: JudgedPage) -> Sequence[Cell]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
+from domain.ageing import find_age_group
 from domain.held import EPOCH
 from domain.legacy_health import LegacyFleetJudge, LegacyReports
 from ports.reads import WorklistPosition
@@ -22,11 +23,13 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from api.services import ApiServices
+    from domain.ageing import AgeGroup
     from domain.health_facts import HealthFacts
     from domain.health_state import State
     from domain.legacy_health import LegacyPlace
+    from domain.model import Device
     from ports.legacy import LegacyValues
-    from ports.reads import FleetRow, HealthQuery
+    from ports.reads import DeviceFilter, FleetRow, HealthQuery
 
 DEVICES_PER_SLICE = 250  # judged without a look at the other tasks
 
@@ -99,18 +102,23 @@ class AskedFleet:
         while part := list(islice(devices, DEVICES_PER_SLICE)):
             places += judge.place([answered.reports.find(device) for device in part])
             await trio.lowlevel.checkpoint()
-        return JudgedFleet(self, judge, places)
+        return JudgedFleet(self, judge, places, answered.evaluated_at)
 
 
 class JudgedFleet:
     """The active devices of a fleet, judged by the legacy system's times."""
 
     def __init__(
-        self, fleet: AskedFleet, judge: LegacyFleetJudge, places: list[LegacyPlace]
+        self,
+        fleet: AskedFleet,
+        judge: LegacyFleetJudge,
+        places: list[LegacyPlace],
+        evaluated_at: datetime,
     ) -> None:
         self._is_active = fleet.row.workspace.active
         self._judge = judge
         self._places = places
+        self._evaluated_at = evaluated_at
 
     def count(self, query: HealthQuery) -> Mapping[State, int]:
         """Return how many devices are in each state, whatever the filter."""
@@ -122,7 +130,7 @@ class JudgedFleet:
             FoundDevice(_position(place, query), place, self._judge)
             for place in self._seen_by(query)
             if (query.states is None or place.state in query.states)
-            and (query.tag is None or query.tag in place.report.device.tags)
+            and self._is_wanted(place, query.devices)
         )
         after = position_after(query)
         return heapq.nsmallest(
@@ -130,6 +138,19 @@ class JudgedFleet:
             (one for one in found if after is None or one.position > after),
             key=lambda one: one.position,
         )
+
+    def _is_wanted(self, place: LegacyPlace, wanted: DeviceFilter) -> bool:
+        device = place.report.device
+        return (
+            (wanted.tag is None or wanted.tag in device.tags)
+            and (wanted.provider_id is None or wanted.provider_id == device.provider_id)
+            and (wanted.search is None or wanted.search in _searched(device))
+            and (wanted.age is None or wanted.age is self._find_age_group(place))
+        )
+
+    def _find_age_group(self, place: LegacyPlace) -> AgeGroup:
+        away = (self._evaluated_at - place.away_since).total_seconds()
+        return find_age_group(away, is_heard=place.report.view.received_at is not None)
 
     def _seen_by(self, query: HealthQuery) -> list[LegacyPlace]:
         return self._places if self._is_active or query.with_inactive else []
@@ -140,6 +161,12 @@ def position_after(query: HealthQuery) -> WorklistPosition | None:
     if query.after is None or query.order == "silence":
         return query.after
     return query.after._replace(since=EPOCH)
+
+
+def _searched(device: Device) -> str:
+    """Return the text in which a search looks, in lower case."""
+    parts = (device.vehicle_id, device.vehicle_name, device.device_id, device.external_id)
+    return "\n".join(parts).lower()
 
 
 def _position(place: LegacyPlace, query: HealthQuery) -> WorklistPosition:

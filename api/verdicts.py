@@ -29,6 +29,8 @@ from domain.health_state import State
 from domain.thresholds import Thresholds
 from ports.reads import HealthPage, HealthQuery, WorklistPosition
 
+MAX_SIFTED = 5_000  # devices that one page judges, when reasons or parties are asked for
+Accepts = Callable[[Verdict], bool]
 ACTIVE_DESCRIPTION = (
     "false: the workspace is switched off. Nothing is collected for it, and it has no issues"
 )
@@ -129,11 +131,17 @@ class JudgedPage(NamedTuple):
         return paging.encode(kind, (since, workspace_id, device_id), self.evaluated_at, source)
 
 
-async def load_judged(services: ApiServices, source: PageSource, query: HealthQuery) -> JudgedPage:
+async def load_judged(
+    services: ApiServices, source: PageSource, query: HealthQuery, accepts: Accepts | None = None
+) -> JudgedPage:
     """Return a page of verdicts, all at the same instant: the database's now, or `query.now`.
 
-    Raises LegacyUnreachable and LegacyUnfit if the legacy system of one workspace is the source.
+    With `accepts`, at most MAX_SIFTED devices are judged: the page may be short, and even empty,
+    although more follow. Raises LegacyUnreachable and LegacyUnfit if the legacy system of one
+    workspace is the source.
     """
+    if accepts is not None:
+        return await _sift(services, source, query, accepts)
     page = await source.load_page(query._replace(limit=query.limit + 1))
     rows, last = cut_page(page.rows, query.limit)
     judge = Judge(page.evaluated_at).judge
@@ -144,18 +152,40 @@ async def load_judged(services: ApiServices, source: PageSource, query: HealthQu
     )
 
 
+async def _sift(
+    services: ApiServices, source: PageSource, query: HealthQuery, accepts: Accepts
+) -> JudgedPage:
+    """Judge devices until `query.limit` of them are accepted, or enough were looked at."""
+    found: list[JudgedDevice] = []
+    asked = query._replace(limit=ROWS_PER_QUERY)
+    for _ in range(MAX_SIFTED // ROWS_PER_QUERY):
+        page = await load_judged(services, source, asked)
+        for place, item in enumerate(page.items, 1):
+            if accepts(item.verdict):
+                found.append(item)
+            if len(found) == query.limit:
+                is_last = page.last is None and place == len(page.items)
+                return page._replace(items=found, last=None if is_last else item)
+        if page.last is None:
+            break
+        asked = asked._replace(after=page.last.position, now=page.evaluated_at)
+    return page._replace(items=found)
+
+
 async def load_rows(
     services: ApiServices,
     source: PageSource,
     query: HealthQuery,
     to_row: Callable[[JudgedDevice, JudgedPage], Sequence[Cell]],
+    accepts: Accepts | None = None,
 ) -> tuple[list[Sequence[Cell]], JudgedPage]:
     """Return as many rows as a CSV may have, and the last of the pages that they came in."""
     rows: list[Sequence[Cell]] = []
     query = query._replace(limit=ROWS_PER_QUERY)
     while True:
         page = await load_judged(services, source, query)
-        rows += [to_row(item, page) for item in page.items]
+        wanted = [item for item in page.items if accepts is None or accepts(item.verdict)]
+        rows += [to_row(item, page) for item in wanted]
         if page.last is None or len(rows) >= MAX_CSV_ROWS:
             return rows, page
         query = query._replace(after=page.last.position, now=page.evaluated_at)
@@ -172,10 +202,6 @@ def page_query(query: PageQuery, cursor: Cursor | None) -> HealthQuery:
 def complete_counts(counts: Mapping[State, int]) -> dict[State, int]:
     """Return every state with its count, so that an empty fleet has the same shape."""
     return {state: counts.get(state, 0) for state in State}
-
-
-def present_verdict(judged: JudgedDevice) -> VerdictAnswer:
-    return VerdictAnswer(**verdict_fields(judged))
 
 
 def verdict_fields(judged: JudgedDevice) -> dict[str, Any]:

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from domain.ageing import AgeGroup
     from domain.cycles import CycleKey, CycleOutcome
     from domain.health_facts import HealthFacts
     from domain.health_state import State
@@ -102,10 +103,23 @@ class WorklistPosition(NamedTuple):
     device_id: str
 
 
+class DeviceFilter(NamedTuple):
+    """The devices of a list that are wanted. A member that is None wants all.
+
+    `search` is a part of the vehicle's id or name, of the device's id or its external id, in lower
+    case. `age` is the group of its time away.
+    """
+
+    tag: str | None = None
+    provider_id: str | None = None
+    search: str | None = None
+    age: AgeGroup | None = None
+
+
 class HealthQuery(NamedTuple):
     """`now=None` means the database's time at the request; a later page passes the first page's.
 
-    `with_inactive`: devices of workspaces that are switched off, too. `tag`: only devices with it.
+    `with_inactive`: devices of workspaces that are switched off, too. `devices`: only those.
     `by_read_owner`: without workspaces whose values the legacy system shows, which are named.
     """
 
@@ -115,7 +129,7 @@ class HealthQuery(NamedTuple):
     limit: int = 500
     now: datetime | None = None
     with_inactive: bool = False
-    tag: str | None = None
+    devices: DeviceFilter = DeviceFilter()
     by_read_owner: bool = False
 
 
@@ -182,11 +196,12 @@ class Reads(Protocol):
         """
 
     async def count_states(
-        self, workspaces: Sequence[str], now: datetime | None
+        self, workspaces: Sequence[str] | None, now: datetime | None
     ) -> tuple[datetime, Mapping[str, Mapping[State, int]]]:
         """Return the instant, and how many active devices of each workspace are in each state.
 
-        A workspace without devices is left out. `now=None` means the database's time.
+        `workspaces=None` means all. A workspace without devices is left out. `now=None` means the
+        database's time.
         """
         ...
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import orjson
 
+from domain.ageing import SPANS
 from domain.health_facts import CollectorRecord, HealthFacts
 from domain.health_state import State, cutoffs
 from domain.model import Device
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     from domain.health_facts import ConnectionRecord
     from domain.model import ProviderConnection, Workspace
+    from ports.reads import DeviceFilter
     from storage.gateway import Connection, Database
 
 T = TypeVar("T")
@@ -117,7 +119,7 @@ async def load_health(
 
 
 async def count_states(
-    database: Database, allowed: list[str], now: datetime | None
+    database: Database, allowed: list[str] | None, now: datetime | None
 ) -> tuple[datetime, dict[str, Mapping[State, int]]]:
     """Return the instant, and the counts by state of each of the workspaces with devices.
 
@@ -272,7 +274,20 @@ def _position(query: HealthQuery) -> dict[str, Any]:
         "after_workspace_id": after and after.workspace_id,
         "after_device_id": after and after.device_id,
         "limit": query.limit,
-        "tag": query.tag,
+        **_filter(query.devices),
+    }
+
+
+def _filter(devices: DeviceFilter) -> dict[str, Any]:
+    """The conditions of page_health on devices and their time away."""
+    span = None if devices.age is None else SPANS[devices.age]
+    return {
+        "tag": devices.tag,
+        "connection": devices.provider_id,
+        "search": devices.search,
+        "heard": span and span.is_heard,
+        "away_at_least": span and span.at_least_seconds,
+        "away_less_than": span and span.less_than_seconds,
     }
 
 

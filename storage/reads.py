@@ -46,9 +46,10 @@ class PostgresReads:
         return await load_health(self._database, allowed, query)
 
     async def count_states(
-        self, workspaces: Sequence[str], now: datetime | None
+        self, workspaces: Sequence[str] | None, now: datetime | None
     ) -> tuple[datetime, Mapping[str, Mapping[State, int]]]:
-        return await count_states(self._database, list(workspaces), now)
+        allowed = None if workspaces is None else list(workspaces)
+        return await count_states(self._database, allowed, now)
 
     async def measure_fleet(
         self, workspaces: Sequence[str], *, age_bounds: Sequence[float], by_workspace: bool

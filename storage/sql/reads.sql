@@ -92,11 +92,17 @@ WITH moment AS MATERIALIZED (
         ON link.workspace_id = c.workspace_id AND link.provider_id = c.provider_id
 ), judged AS MATERIALIZED (
     SELECT d.workspace_id, d.device_id, d.provider_id,
-           (:tag::text IS NULL OR d.tags ? :tag) AS has_tag,
-           CASE WHEN :by_silence::boolean
-                THEN least(coalesce(s.last_update_received_at, d.activated_at),
-                           nullif(s.last_observed_at, '-infinity'))
-                ELSE 'epoch' END AS rank,
+           (:tag::text IS NULL OR d.tags ? :tag)
+           AND (:connection::text IS NULL OR d.provider_id = :connection)
+           AND (:heard::boolean IS NULL OR (s.last_update_received_at IS NOT NULL) = :heard)
+           AND (:away_at_least::float8 IS NULL
+                OR away.since <= moment.evaluated_at - make_interval(secs => :away_at_least))
+           AND (:away_less_than::float8 IS NULL
+                OR away.since > moment.evaluated_at - make_interval(secs => :away_less_than))
+           AND (:search::text IS NULL
+                OR strpos(lower(concat_ws(chr(10), d.vehicle_id, d.vehicle_name, d.device_id,
+                                          d.external_id)), :search) > 0) AS is_wanted,
+           CASE WHEN :by_silence::boolean THEN away.since ELSE 'epoch' END AS rank,
            CASE WHEN s.last_update_received_at IS NULL THEN
                     CASE WHEN d.activated_at < c.grace_before THEN 'configured-no-data'
                          ELSE 'awaiting-first-data' END
@@ -113,6 +119,11 @@ WITH moment AS MATERIALIZED (
                   AND coalesce(d.stale_after_seconds, -1) = c.stale_after
                   AND coalesce(d.grace_seconds, -1) = c.grace
     JOIN device_state s ON s.workspace_id = d.workspace_id AND s.device_id = d.device_id
+    CROSS JOIN moment
+    CROSS JOIN LATERAL (
+        SELECT least(coalesce(s.last_update_received_at, d.activated_at),
+                     nullif(s.last_observed_at, '-infinity')) AS since
+    ) AS away
     WHERE d.retired_at IS NULL
       AND (:workspaces::text[] IS NULL OR d.workspace_id = ANY (:workspaces))
 ), counts AS (
@@ -124,7 +135,7 @@ WITH moment AS MATERIALIZED (
           GROUP BY fleet) AS fleets
 ), page AS MATERIALIZED (
     SELECT * FROM judged
-    WHERE (:states::text[] IS NULL OR state = ANY (:states)) AND has_tag
+    WHERE (:states::text[] IS NULL OR state = ANY (:states)) AND is_wanted
       AND (:after_workspace_id::text IS NULL
            OR (rank, workspace_id, device_id) > (coalesce(:after_since::timestamptz, 'epoch'),
                                                  :after_workspace_id, :after_device_id::text))

@@ -105,7 +105,7 @@ async def test_every_word_of_these_sets_has_a_meaning(harness: Harness) -> None:
 async def test_no_answer_of_health_or_cycles_is_a_bare_object(harness: Harness) -> None:
     schemas = (await harness.get("/openapi.json"))["components"]["schemas"]
     shown = {
-        "evidence": schemas["VerdictAnswer"]["properties"]["evidence"],
+        "evidence": schemas["ReportedDevice"]["properties"]["evidence"],
         "of outage": schemas["WorkspaceOutage"]["properties"]["evidence"],
         "summary": schemas["CycleAnswer"]["properties"]["summary"],
         "trigger": schemas["CycleAnswer"]["properties"]["trigger"],

@@ -15,7 +15,7 @@ from domain.deferral import CONNECTION, CYCLE, DEVICE, EXTERNAL
 from domain.model import Policy, Submission
 from domain.registry import PolicyDraft, Swap
 from ports.ingest import UnitPoisoned
-from ports.reads import FleetQuery, HealthQuery, WorklistPosition
+from ports.reads import DeviceFilter, FleetQuery, HealthQuery, WorklistPosition
 from storage.queries import sql
 from tests.isolation.fleets import (
     NEW,
@@ -355,7 +355,7 @@ async def report_our_health(harness: Harness) -> Any:
         first,
         await load(ours, HealthQuery(after=after)),
         await load(ours, HealthQuery(order="silence")),
-        [await load(ours, HealthQuery(tag=tag)) for tag in (TAG, THEIRS)],
+        [await load(ours, HealthQuery(devices=DeviceFilter(tag))) for tag in (TAG, THEIRS)],
     )
 
 

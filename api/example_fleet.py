@@ -1,0 +1,26 @@
+"""The values of the examples of the fleet, and of values and trends beside a verdict.
+
+They tell the story of api/example_values.py.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FLEET: Final[Mapping[str, Any]] = MappingProxyType(
+    {
+        "ReportedDevice.values": {
+            "soc_percent": {
+                "value": 64.5,
+                "unit": "%",
+                "at": "2026-03-01T11:20:01Z",
+                "age_seconds": 2399.0,
+                "mark": "old",
+            }
+        },
+    }
+)
