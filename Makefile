@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BROWSER := $(VENV)/.browser
 FOR ?=
 FLAGS ?=
 # Several versions of PostgreSQL: what may differ between them, and everything of storage in `make test-postgres`.
@@ -24,7 +25,7 @@ export PYTHONDONTWRITEBYTECODE :=
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-cluster test-postgres test-fast chaos check format bench-quick \
 	bench-mutants bench-compare bench-ledger verdicts lock clean fuzz-api image test-image coverage figures docs \
-	acceptance acceptance-mutants cutover-mutants test-metrics
+	acceptance acceptance-mutants cutover-mutants test-metrics test-browser pictures
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
@@ -36,11 +37,17 @@ $(READY): requirements/dev.txt pyproject.toml
 	@$(BIN)/python -m pip install -qq --no-deps --no-build-isolation -e .
 	@touch $@
 
+# Playwright is large, so it comes only with the tests that need it.
+$(BROWSER): requirements/browser.txt $(READY)
+	@echo "installing Playwright into $(VENV) …"
+	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/browser.txt
+	@touch $@
+
 demo: $(READY) ## the whole service on this machine: make demo, or make demo FOR=60
 	@$(BIN)/lastheard demo $(if $(FOR),--for $(FOR)) $(FLAGS)
 
 test: $(READY) ## every test of one shard, with a real PostgreSQL and real processes
-	@$(BIN)/python -m pytest -q $(SPREAD) -m "not cluster and not image and not measured" $(FLAGS)
+	@$(BIN)/python -m pytest -q $(SPREAD) -m "not cluster and not image and not measured and not browser" $(FLAGS)
 	@if [ -n "$(OTHER_MAJOR)" ]; then \
 		export LASTHEARD_TEST_PG_MAJOR=$(OTHER_MAJOR); \
 		$(BIN)/python -m tests.postgres && \
@@ -60,6 +67,13 @@ test-postgres: $(READY) ## the storage tests on PostgreSQL 16 and 18, and on 15 
 
 test-cluster: $(READY) ## several shards, failover: real processes killed, paused, cut off
 	@$(BIN)/python -m pytest -q -n 2 -m cluster $(FLAGS)
+
+test-browser: $(BROWSER) ## the pages in Debian's Chromium: what people do, every page in both themes and three sizes
+	@$(BIN)/python -m tests.debian chromium chromium
+	@$(BIN)/python -m pytest -q tests/browser $(FLAGS)
+
+pictures: $(BROWSER) ## the same, and write docs/pages/*.png anew
+	@LASTHEARD_PICTURES=docs/pages $(BIN)/python -m pytest -q tests/browser/test_pictures.py $(FLAGS)
 
 acceptance: $(READY) ## what was asked for, id by id, over HTTP: make acceptance, or make acceptance FLAGS=FR-015
 	@$(BIN)/python -m tests.acceptance_table -n $(WORKERS) $(FLAGS)
@@ -84,7 +98,7 @@ fuzz-api: $(READY) ## schemathesis over the served API description, two minutes:
 	@$(BIN)/python -m pytest -q -s tests/processes/fuzz_api.py $(FLAGS)
 
 test-fast: $(READY) ## the tests that need neither PostgreSQL nor processes: about a minute
-	@$(BIN)/python -m pytest -q -m "not postgres and not processes and not cluster and not image" $(FLAGS)
+	@$(BIN)/python -m pytest -q -m "not postgres and not processes and not cluster and not image and not browser" $(FLAGS)
 
 check: $(READY) ## ruff, formatting, mypy strict
 	@$(BIN)/ruff check .
@@ -92,7 +106,7 @@ check: $(READY) ## ruff, formatting, mypy strict
 	@$(BIN)/mypy
 
 coverage: $(READY) ## branch coverage of domain, actors, storage and api, by the tests of one shard
-	@$(BIN)/python -m pytest -q $(SPREAD) -m "not cluster and not image and not measured" --cov --cov-report=term $(FLAGS)
+	@$(BIN)/python -m pytest -q $(SPREAD) -m "not cluster and not image and not measured and not browser" --cov --cov-report=term $(FLAGS)
 
 figures: $(READY) ## how long, dense and wide the code is, how far a frame goes, how often a request waits
 	@$(BIN)/python -m tests.architecture.figures

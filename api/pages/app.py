@@ -37,12 +37,16 @@ _PAGES: Final[tuple[Callable[[Pages], None], ...]] = (
 def create_pages_app(services: ApiServices, api: ASGIFramework, prefix: str) -> QuartTrio:
     """Return the application of the pages. `api` is asked for everything that they show."""
     app = QuartTrio("lastheard-pages", static_folder=None)
-    pages = Pages(services, Contract(api, prefix))
+    declare_pages(Pages(services, Contract(api, prefix))).install(app)
+    return app
+
+
+def declare_pages(pages: Pages) -> Pages:
+    """Declare every page, action and asset. Returns the same table."""
     for declare in _PAGES:
         declare(pages)
     pages.raw(ASSET_PATH, scope=None)(get_asset)
-    pages.install(app)
-    return app
+    return pages
 
 
 class Split:

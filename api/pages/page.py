@@ -6,7 +6,7 @@ that a page sends: it is checked, done, and answered with a redirect. This file 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -44,7 +44,7 @@ DoAction = Callable[..., Awaitable[ResponseReturnValue]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageRoute:
-    """One address. `scope` None: open to everyone. `is_stream`: its answer has no end.
+    """One address. `scope` None: open to everyone. `template`: that of a page, else None.
 
     `is_form`: it is a POST of a form, checked before its handler runs.
     """
@@ -54,6 +54,7 @@ class PageRoute:
     handler: DoAction
     scope: Scope | None
     methods: tuple[str, ...] = ("GET",)
+    template: str | None = None
     is_form: bool = False
 
 
@@ -77,7 +78,10 @@ class Pages:
             async def answer(**parts: str) -> Response:
                 return await render(template, await show(**parts))
 
-            self._add(PageRoute(path=path, name=show.__name__, handler=answer, scope=scope))
+            name = show.__name__
+            self._add(
+                PageRoute(path=path, name=name, handler=answer, scope=scope, template=template)
+            )
             return show
 
         return remember
@@ -118,6 +122,9 @@ class Pages:
             return handler
 
         return remember
+
+    def __iter__(self) -> Iterator[PageRoute]:
+        return iter(self._by_name.values())
 
     def _add(self, page: PageRoute) -> None:
         if page.name in self._by_name:

@@ -1,0 +1,48 @@
+"""Every page of the running service, for tests that look at all of them.
+
+Owns the address of each: of a simulated fleet in which something has happened.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from tests.pages.every_page import address_of, every_page
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from playwright.sync_api import Page
+
+    from api.pages.page import PageRoute
+    from tests.browser.service import Service
+
+LIVELY: Final = "harbour"
+SILENCE_SECONDS: Final = 90.0
+_LOOK_SECONDS: Final = 0.5
+PHONE, DESK, WALL = 390, 1280, 1920
+
+every: Final = pytest.mark.parametrize("route", every_page(), ids=lambda route: route.name)
+
+
+def wait_until_lively(service: Service) -> Mapping[str, str]:
+    """Wait for a silent device in a simulated fleet. Return the parts of the pages' addresses."""
+    until = time.monotonic() + SILENCE_SECONDS
+    while time.monotonic() < until:
+        found = service.ask("GET", f"/workspaces/{LIVELY}/health?state=stale")["items"]
+        if found:
+            return {"workspace_id": LIVELY, "device_id": found[0]["device_id"]}
+        time.sleep(_LOOK_SECONDS)
+    raise AssertionError(f"no device of {LIVELY} fell silent within {SILENCE_SECONDS:g} s")
+
+
+def show(page: Page, route: PageRoute, parts: Mapping[str, str], cookies: list[Any]) -> None:
+    """Open a page as its viewer does: signed in, but for a page that is open to everyone."""
+    if route.scope is not None:
+        page.context.add_cookies(cookies)
+    answer = page.goto(address_of(route.path, parts))
+    assert answer is not None
+    assert answer.status == 200, page.inner_text("main")
