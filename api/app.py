@@ -23,6 +23,7 @@ from api.device_swap import declare_device_swap
 from api.devices import declare_devices
 from api.docs_page import declare_documentation
 from api.events import declare_events
+from api.fleet import declare_fleet
 from api.fleet_check import declare_fleet_check
 from api.frame import ROUTE, FrameLimits, install_frame
 from api.gate import KeyGate, OpenGate
@@ -76,6 +77,7 @@ UNMATCHED_ROUTE = "unmatched"  # no operation has this path and method
 
 _RESOURCES: tuple[Callable[[Operations, ApiServices], None], ...] = (
     declare_workspace_list,
+    declare_fleet,
     declare_workspaces,
     declare_policy,
     declare_policy_preview,

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 FLEET: Final[Mapping[str, Any]] = MappingProxyType(
     {
+        "FleetReport.workspaces": 2,
+        "FleetWorkspace.parties": {"device": 2, "provider": 1},
+        "FleetWorkspace.outage": None,
         "ReportedDevice.values": {
             "soc_percent": {
                 "value": 64.5,

@@ -281,11 +281,11 @@ def _present_objective(counts: Counts, facts: IndicatorFacts) -> Objective:
         objective_share=rules.SLO_SHARE,
         samples=counts[rules.SAMPLES],
         fresh_share=find_share(counts[rules.FRESH], counts[rules.ACTIVE]),
-        burn_rates=[_present_burn(window) for window in facts.burn],
+        burn_rates=[present_burn(window) for window in facts.burn],
     )
 
 
-def _present_burn(window: BurnWindow) -> BurnRate:
+def present_burn(window: BurnWindow) -> BurnRate:
     return BurnRate(
         window_seconds=window.seconds,
         samples=window.samples,

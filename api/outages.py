@@ -7,7 +7,7 @@ reason of its own beside the shared cause does not; it is not counted as affecte
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 
 from pydantic import Field
@@ -46,6 +46,50 @@ class WorkspaceOutage(AnswerModel):
     evidence: EvidenceDict = Field(description="of the first device with that reason")
 
 
+class OutageTally:
+    """Adds up the devices of one workspace, until one of them contradicts an outage.
+
+    No shared cause holds for a healthy device, so it contradicts.
+    """
+
+    def __init__(self) -> None:
+        self.is_contradicted = False
+        self._reasons: Counter[HealthReason] = Counter()
+        self._examples: dict[HealthReason, JudgedDevice] = {}
+        self._provider_ids: set[str] = set()
+        self._last_heard_at: datetime | None = None
+
+    def add(self, judged: JudgedDevice) -> None:
+        """Count a device. It is affected if its own reason is a shared one."""
+        facts, verdict = judged
+        if not any(cause.reason in SHARED_REASONS for cause in verdict.causes):
+            self.is_contradicted = True
+        if verdict.reason not in SHARED_REASONS:
+            return
+        self._reasons[verdict.reason] += 1
+        self._examples.setdefault(verdict.reason, judged)
+        self._provider_ids.add(facts.device.provider_id)
+        heard_at = facts.last_update_received_at
+        if heard_at is not None:
+            self._last_heard_at = max(heard_at, self._last_heard_at or heard_at)
+
+    def find(self) -> WorkspaceOutage | None:
+        """Return the outage, if every device of the workspace was added and none contradicts."""
+        if self.is_contradicted or not self._reasons:
+            return None
+        reason = self._reasons.most_common(1)[0][0]
+        example = self._examples[reason].verdict
+        return WorkspaceOutage(
+            reason=reason,
+            party=example.party,
+            reasons={str(name): count for name, count in self._reasons.most_common()},
+            affected_devices=self._reasons.total(),
+            provider_ids=sorted(self._provider_ids),
+            last_update_received_at=self._last_heard_at,
+            evidence=dict(example.evidence),
+        )
+
+
 async def find_outage(
     services: ApiServices, source: PageSource, page: JudgedPage
 ) -> WorkspaceOutage | None:
@@ -56,55 +100,28 @@ async def find_outage(
     known of what a legacy system collects, so it shows no outage.
     """
     total = sum(page.counts.values())
-    if total == 0 or page.counts[State.HEALTHY] or not _have_shared_causes(page.items):
+    if total == 0 or page.counts[State.HEALTHY]:
         return None
-    seen = (
-        page.items
-        if len(page.items) == total
-        else await _survey(services, source, page.evaluated_at)
-    )
-    affected = [item for item in seen if item.verdict.reason in SHARED_REASONS]
-    return _describe(affected) if affected else None
+    tally = _tally(page.items)
+    if not tally.is_contradicted and len(page.items) != total:
+        tally = await _survey(services, source, page.evaluated_at)
+    return tally.find()
 
 
-async def _survey(
-    services: ApiServices, source: PageSource, evaluated_at: datetime
-) -> list[JudgedDevice]:
-    """Return all devices of the source; empty if one of them contradicts an outage."""
-    seen: list[JudgedDevice] = []
+async def _survey(services: ApiServices, source: PageSource, evaluated_at: datetime) -> OutageTally:
+    """Add up all devices of the source, or so many that one of them contradicts an outage."""
+    tally = OutageTally()
     query = HealthQuery(limit=_SURVEY_LIMIT, now=evaluated_at, with_inactive=True)
     while True:
         page = await load_judged(services, source, query)
-        if not _have_shared_causes(page.items):
-            return []
-        seen += page.items
-        if page.last is None:
-            return seen
+        _tally(page.items, tally)
+        if tally.is_contradicted or page.last is None:
+            return tally
         query = query._replace(after=page.last.position)
 
 
-def _have_shared_causes(items: Iterable[JudgedDevice]) -> bool:
-    """Return whether a shared cause holds for each; none holds for a healthy device."""
-    return all(
-        any(cause.reason in SHARED_REASONS for cause in item.verdict.causes) for item in items
-    )
-
-
-def _describe(items: Sequence[JudgedDevice]) -> WorkspaceOutage:
-    reasons = Counter(item.verdict.reason for item in items)
-    reason = reasons.most_common(1)[0][0]
-    example = next(item for item in items if item.verdict.reason is reason)
-    heard = [
-        item.facts.last_update_received_at
-        for item in items
-        if item.facts.last_update_received_at is not None
-    ]
-    return WorkspaceOutage(
-        reason=reason,
-        party=example.verdict.party,
-        reasons={str(name): count for name, count in reasons.most_common()},
-        affected_devices=len(items),
-        provider_ids=sorted({item.facts.device.provider_id for item in items}),
-        last_update_received_at=max(heard, default=None),
-        evidence=dict(example.verdict.evidence),
-    )
+def _tally(items: Iterable[JudgedDevice], tally: OutageTally | None = None) -> OutageTally:
+    tally = tally or OutageTally()
+    for item in items:
+        tally.add(item)
+    return tally

@@ -57,8 +57,30 @@ class IndicatorFacts(NamedTuple):
     hours_missing: int
 
 
+class ObjectiveSums(NamedTuple):
+    """What the cycles of a workspace counted in a span of time, and in the windows before its end.
+
+    `samples` counts the cycles at whose end devices were counted.
+    """
+
+    samples: int
+    active: int
+    fresh: int
+    burn: Sequence[BurnWindow]
+
+
 class Indicators(Protocol):
     async def load_indicators(
         self, workspace_id: str, begins_at: datetime, ends_at: datetime
     ) -> IndicatorFacts | None:
         """Return the facts of this span; None if there is no such workspace."""
+
+    async def sum_objectives(
+        self, workspaces: Sequence[str], begins_at: datetime, ends_at: datetime
+    ) -> Mapping[str, ObjectiveSums]:
+        """Return what the cycles of each workspace counted in this span.
+
+        The sums are those of load_indicators, if every hour of the span can be counted. Of its burn
+        windows those are told that lie within a day.
+        """
+        ...

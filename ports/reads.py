@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from domain.ageing import AgeGroup
+    from domain.cutover import ReadOwner
     from domain.cycles import CycleKey, CycleOutcome
     from domain.health_facts import HealthFacts
     from domain.health_state import State
@@ -184,6 +185,14 @@ class FleetFigures(NamedTuple):
     age_sum_seconds: float
 
 
+class WorkspaceInUse(NamedTuple):
+    """A workspace that is not archived, and whose values it shows."""
+
+    workspace_id: str
+    active: bool
+    read_owner: ReadOwner
+
+
 class Reads(Protocol):
     """Queries, each from one consistent snapshot of the database."""
 
@@ -194,6 +203,10 @@ class Reads(Protocol):
 
         `workspaces=None` means all (the worklist across workspaces).
         """
+
+    async def list_in_use(self, workspaces: frozenset[str] | None) -> list[WorkspaceInUse]:
+        """Return the workspaces that are not archived, in no order; None means all."""
+        ...
 
     async def count_states(
         self, workspaces: Sequence[str] | None, now: datetime | None

@@ -28,8 +28,8 @@ from domain.indicators import (
     floor_to_hour,
     split_by_hours,
 )
-from ports.indicators import BurnWindow, CountedSpan, Freshness, IndicatorFacts
-from storage.queries import sql
+from ports.indicators import BurnWindow, CountedSpan, Freshness, IndicatorFacts, ObjectiveSums
+from storage.queries import bound, sql
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 FACTS_DAYS: Final = 30  # unless the settings say otherwise
 MAX_HOURS_FROM_FACTS: Final = 48  # in one request; the newest ones
+_DAY_WINDOWS: Final = tuple(window for window in BURN_WINDOWS_SECONDS if window <= 86_400)
 CHARTED: Final = ("samples", "active", "fresh", "updated", "slots", "good_slots")
 
 
@@ -87,6 +88,33 @@ class PostgresIndicators:
             )
 
         return await self._database.run(work, readonly=True)
+
+    async def sum_objectives(
+        self, workspaces: Sequence[str], begins_at: datetime, ends_at: datetime
+    ) -> Mapping[str, ObjectiveSums]:
+        spans = split_by_hours(begins_at, ends_at)
+        statement, *values = bound(
+            "sum_objectives",
+            workspaces=list(workspaces),
+            begins_at=[span.begins_at for span in spans],
+            ends_at=[span.ends_at for span in spans],
+            until=ends_at,
+            windows=list(_DAY_WINDOWS),
+        )
+
+        async def work(connection: Connection) -> Sequence[Row]:
+            return await connection.fetch(statement, *values)
+
+        rows = await self._database.run(work, in_transaction=False)
+        return {row["workspace_id"]: _to_sums(row) for row in rows}
+
+
+def _to_sums(row: Row) -> ObjectiveSums:
+    windows = zip(
+        _DAY_WINDOWS, row["burn_samples"], row["burn_active"], row["burn_fresh"], strict=True
+    )
+    burn = [BurnWindow(*window) for window in windows]
+    return ObjectiveSums(row["samples"], row["active"], row["fresh"], burn)
 
 
 async def count_spans(

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from domain.cutover import ReadOwner
+from ports.reads import WorkspaceInUse
 from runtime.instants import format_instant
 from storage.health import count_states, load_health, measure_fleet
 from storage.queries import bound, sql
@@ -44,6 +46,11 @@ class PostgresReads:
     ) -> HealthPage:
         allowed = None if workspaces is None else sorted(workspaces)
         return await load_health(self._database, allowed, query)
+
+    async def list_in_use(self, workspaces: frozenset[str] | None) -> list[WorkspaceInUse]:
+        allowed = None if workspaces is None else sorted(workspaces)
+        rows = await self._fetch("list_in_use", allowed)
+        return [WorkspaceInUse(one, active, ReadOwner(owner)) for one, active, owner in rows]
 
     async def count_states(
         self, workspaces: Sequence[str] | None, now: datetime | None

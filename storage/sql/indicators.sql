@@ -158,3 +158,42 @@ LIMIT $2;
 -- An hour that was counted stays as it is.
 INSERT INTO indicator_hours (workspace_id, hour, content) VALUES ($1, $2, $3)
 ON CONFLICT DO NOTHING;
+
+-- name: sum_objectives
+-- The devices that cycles of each workspace counted in some spans of time, as load_indicators adds
+-- them up: from the row of an hour that was counted in advance, else from its cycles. And those in
+-- windows of so many seconds that end at an instant, as in sum_burn_windows.
+SELECT w.workspace_id, total.active, total.fresh, total.samples, burn.active AS burn_active,
+       burn.fresh AS burn_fresh, burn.samples AS burn_samples
+FROM unnest(:workspaces::text[]) AS w (workspace_id)
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(coalesce(hour.active, own.active)), 0)::bigint AS active,
+           coalesce(sum(coalesce(hour.fresh, own.fresh)), 0)::bigint AS fresh,
+           coalesce(sum(coalesce(hour.samples, own.samples)), 0)::bigint AS samples
+    FROM unnest(:begins_at::timestamptz[], :ends_at::timestamptz[]) AS s (begins_at, ends_at)
+    LEFT JOIN indicator_hours i ON i.workspace_id = w.workspace_id AND i.hour = s.begins_at
+        AND s.ends_at = s.begins_at + interval '1 hour'
+    LEFT JOIN LATERAL json_to_record(i.content)
+        AS hour (active bigint, fresh bigint, samples bigint) ON true
+    LEFT JOIN LATERAL (
+        SELECT sum(c.active_devices) AS active, sum(c.fresh_devices) AS fresh,
+               count(c.active_devices) AS samples
+        FROM poll_cycles c
+        WHERE i.hour IS NULL AND c.workspace_id = w.workspace_id
+          AND c.slot_start_at >= s.begins_at AND c.slot_start_at < s.ends_at
+    ) AS own ON true
+) AS total
+CROSS JOIN LATERAL (
+    SELECT array_agg(sums.active ORDER BY b.place) AS active,
+           array_agg(sums.fresh ORDER BY b.place) AS fresh,
+           array_agg(sums.samples ORDER BY b.place) AS samples
+    FROM unnest(:windows::integer[]) WITH ORDINALITY AS b (seconds, place)
+    CROSS JOIN LATERAL (
+        SELECT coalesce(sum(c.active_devices), 0)::bigint AS active,
+               coalesce(sum(c.fresh_devices), 0)::bigint AS fresh,
+               count(c.active_devices) AS samples
+        FROM poll_cycles c
+        WHERE c.workspace_id = w.workspace_id AND c.slot_start_at < :until::timestamptz
+          AND c.slot_start_at >= :until::timestamptz - make_interval(secs => b.seconds)
+    ) AS sums
+) AS burn;

@@ -4,6 +4,11 @@
 -- Database time, the one clock that all shards share.
 SELECT clock_timestamp();
 
+-- name: list_in_use
+-- The workspaces that are not archived; all, or some of them.
+SELECT workspace_id, active, read_owner FROM workspaces
+WHERE archived_at IS NULL AND ($1::text[] IS NULL OR workspace_id = ANY ($1));
+
 -- name: list_threshold_classes
 -- Devices differ in thresholds only by connection and override: few classes, for each of which
 -- Python makes cutoffs. Active workspaces only, unless $2 asks for inactive ones too. $3

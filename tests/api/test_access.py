@@ -108,6 +108,7 @@ CASES = (
 )
 WITHOUT_WORKSPACE = (
     Case("list_workspaces", "GET", "/workspaces", "read"),
+    Case("show_fleet", "GET", "/fleet", "read"),
     Case("list_worklist", "GET", "/worklist", "read"),
     Case("ingest", "POST", "/ingest", "ingest", {"updates": []}),
     Case("get_runtime", "GET", "/runtime", "read"),

@@ -75,6 +75,18 @@ async def read_indicators(harness: Harness) -> Any:
     )
 
 
+@drives("list_in_use")
+async def list_our_workspaces(harness: Harness) -> Any:
+    found = await harness.stores.reads.list_in_use(frozenset([OURS, "nowhere"]))
+    everybodys = await harness.stores.reads.list_in_use(None)
+    return found, [one for one in everybodys if one.workspace_id == OURS]
+
+
+@drives("sum_objectives", prepared=(LONG_CONFIGURED, *EDGES))
+async def sum_our_objective(harness: Harness) -> Any:
+    return await harness.stores.indicators.sum_objectives([OURS, "nowhere"], ago(6.5), SOON)
+
+
 SILENT = "DELETE FROM events WHERE workspace_id = 'ours'"
 PATIENT = """
     UPDATE workspaces SET freshness_target_seconds = 50000, delayed_after_seconds = 50000,
