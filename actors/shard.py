@@ -8,7 +8,8 @@ the process's end.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 ROUND_SECONDS = 2.0
 MAX_LOADING_AT_ONCE = 4
 TELL_BUDGET_SECONDS = 2.0
+VERSION: Final = version("lastheard")
 SUPERSEDED = (
     "another process began a session under this shard_id, so this one ends: run one process per "
     "shard_id, and give each a LASTHEARD_SHARD_ID of its own (the default is the host's name)"
@@ -339,6 +341,7 @@ class ShardActor:
             parked=tuple(self._runner.parked()),
             restarts=self._runner.restarts(),
             paused=self._keeper.is_paused,
+            version=VERSION,
         )
 
     def frames(self) -> Counter[str]:

@@ -328,6 +328,7 @@ _RUNTIME: Final[Mapping[str, Any]] = {
     "last_error": None,
     "ShardAnswer.ended_at": None,
     "ShardAnswer.expires_at": "2026-03-01T12:00:10Z",
+    "VitalSigns.version": "0.2.0",
     "VitalSigns.workspaces": 1,
     "VitalSigns.oldest_waiting_seconds": 0.0,
 }

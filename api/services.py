@@ -14,6 +14,7 @@ from api.frame import FrameLimits
 from api.gate import GateLimits
 from api.legacy_answers import LegacyAnswers
 from api.senders import Senders
+from api.settings_pages import EVERYWHERE, SettingsPages
 from api.traffic import HttpTraffic
 from runtime.measures import UNMEASURED, Measures
 
@@ -102,3 +103,4 @@ class ApiServices:
     measures: Measures = UNMEASURED
     exposition: Exposition | None = None  # None: there is no /metrics
     metrics_open: bool = False  # /metrics asks for no key
+    settings_pages: SettingsPages = EVERYWHERE

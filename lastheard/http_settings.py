@@ -11,6 +11,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from api.addresses import ForwardedHeader  # noqa: TC001 - pydantic needs it when the class is made
+from api.settings_pages import SettingsPages
 
 
 class HttpSettings(BaseModel):
@@ -41,6 +42,14 @@ class HttpSettings(BaseModel):
             "scope read that is not limited to workspaces"
         ),
     ] = False
+    settings_pages: Annotated[
+        str,
+        Field(
+            description="workspaces that have a settings page (the flag "
+            "`workspace-telematics-mvp-settings`): `*` for all, `*,!a` for all but a, `a,b` for "
+            "these only, none when empty; an embedded database has all"
+        ),
+    ] = "*"
 
     http_max_connections: Annotated[
         int,
@@ -98,6 +107,12 @@ class HttpSettings(BaseModel):
         ForwardedHeader,
         Field(description="the header in which trusted proxies write the client's address"),
     ] = "x-forwarded-for"
+
+    @field_validator("settings_pages")
+    @classmethod
+    def _check_settings_pages(cls, value: str) -> str:
+        SettingsPages.parse(value)
+        return value
 
     @field_validator("http_trusted_proxies", mode="before")
     @classmethod

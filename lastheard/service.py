@@ -207,6 +207,7 @@ class Service:
                 self.metrics.gatherer(self.statistics, self.readiness, self._reads)
             ),
             metrics_open=self._settings.metrics_open,
+            settings_pages=self._settings.settings_pages_flag,
         )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

@@ -16,6 +16,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from api.settings_pages import EVERYWHERE, SettingsPages
 from lastheard.http_settings import HttpSettings
 from lastheard.jwt_settings import JwtSettings
 from lastheard.trace_settings import TraceSettings
@@ -266,6 +267,11 @@ class ProcessSettings(BaseSettings):
 
 class Settings(TraceSettings, JwtSettings, HttpSettings, ProcessSettings):
     """The settings of one process. Immutable once loaded."""
+
+    @property
+    def settings_pages_flag(self) -> SettingsPages:
+        """`settings_pages` as the pages read it. In development it is always on."""
+        return EVERYWHERE if self.embedded else SettingsPages.parse(self.settings_pages)
 
     @model_validator(mode="after")
     def _check_jwt_urls(self) -> Self:

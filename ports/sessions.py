@@ -37,6 +37,7 @@ class VitalSigns:
     parked: tuple[str, ...] = ()  # names of parked actors
     restarts: int = 0  # of the actors that run now, after crashes
     paused: bool = False  # started to collect nothing
+    version: str = ""  # of the program; empty: it did not say
 
 
 @dataclass(frozen=True, slots=True)

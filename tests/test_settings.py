@@ -165,3 +165,14 @@ def test_a_key_itself_is_refused_and_not_repeated(
     monkeypatch.setenv("LASTHEARD_KEY", "")
     with pytest.raises(SettingsError, match="it is empty: write env:NAME or file:PATH"):
         load()
+
+
+def test_settings_pages_are_named_or_all_there_in_development() -> None:
+    named = load(settings_pages="north")
+    assert not named.settings_pages_flag.has("south")
+    assert load(settings_pages="north", embedded=True).settings_pages_flag.has("south")
+
+
+def test_a_flag_of_the_settings_pages_that_is_none_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"LASTHEARD_SETTINGS_PAGES.* does not fit"):
+        load(settings_pages="*,north")

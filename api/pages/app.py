@@ -14,6 +14,7 @@ from api.pages.assets import get_asset
 from api.pages.contract import Contract
 from api.pages.fleet import declare_fleet
 from api.pages.page import Pages
+from api.pages.settings import declare_settings
 from api.pages.sign_in import declare_sign_in
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _PAGES: Final[tuple[Callable[[Pages], None], ...]] = (
     declare_sign_in,
     declare_fleet,
+    declare_settings,
 )
 
 

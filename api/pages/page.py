@@ -152,6 +152,7 @@ class Pages:
         if viewer is None:
             return _lead_to_sign_in(page)
         g.viewer = viewer
+        g.settings_pages = self.services.settings_pages
         structlog.contextvars.bind_contextvars(key_id=viewer.access.who)
         self._check(page, viewer)
         if page.is_form:

@@ -17,6 +17,7 @@ from api.pages import words
 from api.pages.assets import asset
 from api.pages.contract import path_of
 from api.pages.times import show_age, show_instant, show_since
+from api.settings_pages import EVERYWHERE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,6 +39,7 @@ _environment.filters |= {
     "state_name": words.state_name,
     "party_name": words.party_name,
     "reason_name": words.reason_name,
+    "source_name": words.source_name,
 }
 _environment.globals |= {
     "asset": asset,
@@ -51,11 +53,15 @@ async def render(template: str, values: Mapping[str, Any], status: int = HTTPSta
     """Return the page of a template. Every template also gets `viewer`, `path` and `now`.
 
     `viewer` is None on a page for everyone. `now` is the database's time at the request; None while
-    it is not known.
+    it is not known. `settings_pages` says which workspaces have a settings page.
     """
-    rendering = _environment.get_template(template).generate(
-        **{"viewer": g.get("viewer"), "path": request.path, "now": g.get("now"), **values}
-    )
+    frame = {
+        "viewer": g.get("viewer"),
+        "path": request.path,
+        "now": g.get("now"),
+        "settings_pages": g.get("settings_pages", EVERYWHERE),
+    }
+    rendering = _environment.get_template(template).generate(**{**frame, **values})
     pieces: list[str] = []
     for count, piece in enumerate(rendering, 1):
         pieces.append(piece)

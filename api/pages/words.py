@@ -44,12 +44,29 @@ PARTY_NAMES: Final[Mapping[str, str]] = MappingProxyType(
 )
 
 
+# Where the limits of a device come from: `source` of its thresholds.
+SOURCE_NAMES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "workspace": "this policy",
+        "provider": "the connection",
+        "device": "the device itself",
+        "expected_update_seconds": "how often the connection promises to report",
+        "poll_interval_seconds": "the poll interval (limits are longer than it)",
+    }
+)
+
+
 def state_name(state: str) -> str:
     return STATE_NAMES[state]
 
 
 def party_name(party: str) -> str:
     return PARTY_NAMES[party]
+
+
+def source_name(source: str) -> str:
+    """Return where limits come from, in words; a source of a newer release as it is."""
+    return SOURCE_NAMES.get(source, source)
 
 
 def reason_name(reason: str) -> str:
