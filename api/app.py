@@ -11,12 +11,14 @@ from quart import request
 from quart_trio import QuartTrio
 from quart_trio.wrappers import TrioRequest
 
+from api.assignments import declare_assignments, declare_event_behind
 from api.auth import install_authorization
 from api.catalogue import declare_catalogues
 from api.changes import declare_audit
 from api.compression import install_compression
 from api.cutover import declare_cutover
 from api.cycles import declare_cycles
+from api.device_day import declare_device_day
 from api.device_import import IMPORT_PATH_ENDS_WITH, MAX_IMPORT_BYTES, declare_device_import
 from api.device_list import declare_device_list
 from api.device_swap import declare_device_swap
@@ -37,6 +39,7 @@ from api.metrics import declare_metrics
 from api.operations import Operations
 from api.pages.app import Split, create_pages_app
 from api.parity import declare_parity
+from api.plan import declare_plan
 from api.policy import declare_policy
 from api.policy_history import declare_policy_history
 from api.policy_preview import declare_policy_preview
@@ -91,13 +94,17 @@ _RESOURCES: tuple[Callable[[Operations, ApiServices], None], ...] = (
     declare_device_list,
     declare_device_import,
     declare_device_swap,
+    declare_assignments,
+    declare_device_day,
     declare_fleet_check,
     declare_snapshots,
     declare_health,
     declare_issues,
     declare_cycles,
+    declare_plan,
     declare_indicators,
     declare_events,
+    declare_event_behind,
     declare_rejections,
     declare_quarantine,
     declare_audit,

@@ -147,14 +147,14 @@ def _present(swapped: Swapped) -> SwapAnswer:
     former = swapped.former
     return SwapAnswer(
         device=present_device(swapped.device),
-        assignment=_present_assignment(swapped.assignment),
-        former=None if former is None else _present_assignment(former),
+        assignment=present_assignment(swapped.assignment),
+        former=None if former is None else present_assignment(former),
         events_outside=SwapEvents(
             count=swapped.event_count, items=[present_event(event) for event in swapped.events]
         ),
     )
 
 
-def _present_assignment(one: DeviceAssignment) -> AssignmentAnswer:
+def present_assignment(one: DeviceAssignment) -> AssignmentAnswer:
     fields = {name: getattr(one, name) for name in AssignmentAnswer.model_fields}
     return AssignmentAnswer(**fields)

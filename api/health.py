@@ -16,7 +16,7 @@ from api.outages import OUTAGE_DESCRIPTION, WorkspaceOutage, find_outage
 from api.paging import Paging
 from api.read_owners import LIST_PROBLEMS, SERVED_BY_DESCRIPTION, ReadOwnerQuery, source_of
 from api.services import ApiServices
-from api.shapes import AnswerModel
+from api.shapes import AnswerModel, Identifier
 from api.shown_values import ShownValue, SignalName, pick_values
 from api.sources import open_source
 from api.spreadsheet import Cell
@@ -86,6 +86,7 @@ class HealthReportQuery(DeviceFilterQuery, ReadOwnerQuery):
     state: tuple[State, ...] = Field(
         (), description="only devices in one of these states; repeat it for more"
     )
+    device_id: Identifier | None = Field(None, description="only the device with this id")
     order: Literal["device", "away"] = Field(
         "device", description="by device_id, or away longest first, as in the worklist"
     )
@@ -122,7 +123,7 @@ def declare_health(operations: Operations, services: ApiServices) -> None:
         """
         query = read_query(request, HealthReportQuery)
         states = frozenset(query.state) or None
-        asked = digest(query.digest, query.order, sorted(states or ()))
+        asked = digest(query.digest, query.order, sorted(states or ()), query.device_id)
         kind = f"health {workspace_id} {asked}"
         cursor = paging.decode(query.cursor, kind)
         wanted = page_query(query, cursor)
@@ -130,6 +131,7 @@ def declare_health(operations: Operations, services: ApiServices) -> None:
             states=states,
             with_inactive=True,
             devices=query.devices,
+            device_id=query.device_id,
             order="silence" if query.order == "away" else "device",
         )
         source = await open_source(services, current_workspace(), query.read_owner, cursor)

@@ -131,6 +131,7 @@ class JudgedFleet:
             for place in self._seen_by(query)
             if (query.states is None or place.state in query.states)
             and self._is_wanted(place, query.devices)
+            and query.device_id in (None, place.report.device.device_id)
         )
         after = position_after(query)
         return heapq.nsmallest(

@@ -9,12 +9,15 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from domain.ageing import AgeGroup
+    from domain.assignments import DeviceAssignment
     from domain.cutover import ReadOwner
     from domain.cycles import CycleKey, CycleOutcome
+    from domain.device_day import DayQuery, DeviceDayRow
     from domain.health_facts import HealthFacts
     from domain.health_state import State
     from domain.held import Held
     from domain.model import Device, ProviderConnection, Workspace
+    from domain.poll_plan import PlannedWorkspace
     from domain.resource import Resource
     from ports.legacy import LegacyConfiguration
 
@@ -121,6 +124,7 @@ class HealthQuery(NamedTuple):
     """`now=None` means the database's time at the request; a later page passes the first page's.
 
     `with_inactive`: devices of workspaces that are switched off, too. `devices`: only those.
+    `device_id`: only the device with this id.
     `by_read_owner`: without workspaces whose values the legacy system shows, which are named.
     """
 
@@ -132,6 +136,7 @@ class HealthQuery(NamedTuple):
     with_inactive: bool = False
     devices: DeviceFilter = DeviceFilter()
     by_read_owner: bool = False
+    device_id: str | None = None
 
 
 class HealthPage(NamedTuple):
@@ -240,6 +245,24 @@ class Reads(Protocol):
     ) -> list[EventRow]:
         """Return events, newest first by the time they were recorded at."""
 
+    async def find_event_behind(
+        self, workspace_id: str, device_id: str, signal: str, held: Held
+    ) -> EventRow | None:
+        """Return the event that brought this value of the signal; None if it is not kept."""
+        ...
+
+    async def load_device_day(
+        self, workspace_id: str, device_id: str, query: DayQuery
+    ) -> DeviceDayRow | None:
+        """Return what happened to a device in a span of time; None if there is no such device."""
+        ...
+
+    async def list_assignments(
+        self, workspace_id: str, device_id: str, *, limit: int
+    ) -> list[DeviceAssignment]:
+        """Return the assignments of a device, newest first."""
+        ...
+
     async def list_cycles(
         self, workspace_id: str, *, before: CycleKey | None, limit: int
     ) -> list[CycleRow]:
@@ -249,6 +272,10 @@ class Reads(Protocol):
     async def list_rejections(
         self, workspace_id: str, *, before: int | None, reason: str | None, limit: int
     ) -> list[RejectionRow]: ...
+    async def list_starts(self, workspaces: frozenset[str] | None) -> list[PlannedWorkspace]:
+        """Return the active workspaces with their newest starts; `workspaces=None` means all."""
+        ...
+
     async def load_shards(self) -> list[Mapping[str, Any]]:
         """Return all sessions with their heartbeats, as mappings that JSON can hold."""
 

@@ -274,6 +274,7 @@ def _position(query: HealthQuery) -> dict[str, Any]:
         "after_workspace_id": after and after.workspace_id,
         "after_device_id": after and after.device_id,
         "limit": query.limit,
+        "device_id": query.device_id,
         **_filter(query.devices),
     }
 

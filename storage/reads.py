@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from domain.cutover import ReadOwner
+from domain.held import to_instant
+from domain.position import HALVES, POSITION
 from ports.reads import WorkspaceInUse
 from runtime.instants import format_instant
+from storage.device_day import load_device_day
 from storage.health import count_states, load_health, measure_fleet
 from storage.queries import bound, sql
-from storage.rows import to_cycle, to_event, to_fleet, to_rejection, to_snapshot
+from storage.rows import (
+    to_assignment,
+    to_cycle,
+    to_event,
+    to_fleet,
+    to_planned,
+    to_rejection,
+    to_snapshot,
+)
 from storage.upkeep import count_days_ahead, read_partitions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from domain.assignments import DeviceAssignment
     from domain.cycles import CycleKey
+    from domain.device_day import DayQuery, DeviceDayRow
     from domain.health_state import State
+    from domain.held import Held
+    from domain.poll_plan import PlannedWorkspace
     from ports.reads import (
         CycleRow,
         EventPosition,
@@ -33,6 +48,9 @@ if TYPE_CHECKING:
         SnapshotRow,
     )
     from storage.gateway import Connection, Database
+
+# An update may be stored under a time of the database that is earlier than its arrival here.
+_CLOCKS_DIFFER = timedelta(seconds=5)
 
 
 class PostgresReads:
@@ -103,6 +121,30 @@ class PostgresReads:
         )
         return [to_event(row) for row in rows]
 
+    async def find_event_behind(
+        self, workspace_id: str, device_id: str, signal: str, held: Held
+    ) -> EventRow | None:
+        rows = await self._fetch_bound(
+            "find_event_behind",
+            workspace_id=workspace_id,
+            device_id=device_id,
+            since=to_instant(held.arrival) - _CLOCKS_DIFFER,
+            signal=POSITION if signal in HALVES else signal,
+            observed_at=held.observed_at,
+        )
+        return to_event(rows[0]) if rows else None
+
+    async def load_device_day(
+        self, workspace_id: str, device_id: str, query: DayQuery
+    ) -> DeviceDayRow | None:
+        return await load_device_day(self._database, workspace_id, device_id, query)
+
+    async def list_assignments(
+        self, workspace_id: str, device_id: str, *, limit: int
+    ) -> list[DeviceAssignment]:
+        rows = await self._fetch("list_device_assignments", workspace_id, device_id, limit)
+        return [to_assignment(row) for row in rows]
+
     async def list_cycles(
         self, workspace_id: str, *, before: CycleKey | None, limit: int
     ) -> list[CycleRow]:
@@ -125,6 +167,10 @@ class PostgresReads:
     ) -> list[RejectionRow]:
         rows = await self._fetch("list_rejections", workspace_id, before, reason, limit)
         return [to_rejection(row) for row in rows]
+
+    async def list_starts(self, workspaces: frozenset[str] | None) -> list[PlannedWorkspace]:
+        allowed = None if workspaces is None else sorted(workspaces)
+        return [to_planned(row) for row in await self._fetch("list_starts", allowed)]
 
     async def load_shards(self) -> list[Mapping[str, Any]]:
         rows = await self._fetch("load_shards")

@@ -14,6 +14,8 @@ from domain.cycles import CycleKey, CycleOutcome, CycleTrigger
 from domain.health_facts import ConnectionRecord
 from domain.model import Device, FaultClass, Policy, PolicyOverride, ProviderConnection, Workspace
 from domain.parity import ParityCounts, ParityVerdict
+from domain.poll_plan import NewestStart, PlannedWorkspace
+from domain.schedule import Place
 from domain.start_offsets import ExplicitPlace, OtherStarts
 from ports.legacy import LegacyConfiguration
 from ports.reads import CycleRow, EventRow, FleetRow, RejectionRow, SnapshotRow
@@ -252,6 +254,22 @@ def to_cycle(row: Row) -> CycleRow:
         row["fresh_devices"],
         row["updated_devices"],
     )
+
+
+def to_planned(row: Row) -> PlannedWorkspace:
+    slot = row["slot_start_at"]
+    newest = None
+    if slot is not None:
+        trigger, outcome = CycleTrigger(row["trigger"]), CycleOutcome(row["outcome"])
+        newest = NewestStart(slot, trigger, outcome, row["started_at"])
+    place = Place(
+        row["workspace_id"],
+        row["ordinal"],
+        row["poll_interval_seconds"],
+        row["start_offset_seconds"],
+        row["scheduled_since"],
+    )
+    return PlannedWorkspace(row["name"], place, newest)
 
 
 def to_rejection(row: Row) -> RejectionRow:

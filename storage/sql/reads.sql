@@ -141,6 +141,7 @@ WITH moment AS MATERIALIZED (
 ), page AS MATERIALIZED (
     SELECT * FROM judged
     WHERE (:states::text[] IS NULL OR state = ANY (:states)) AND is_wanted
+      AND (:device_id::text IS NULL OR device_id = :device_id)
       AND (:after_workspace_id::text IS NULL
            OR (rank, workspace_id, device_id) > (coalesce(:after_since::timestamptz, 'epoch'),
                                                  :after_workspace_id, :after_device_id::text))

@@ -24,6 +24,7 @@ IDS: Final = {
     "provider_id": "live",
     "cycle_id": "cycle-1",
     "key_id": "key-1",
+    "signal": "soc_percent",
     "quarantine_id": str(OUR_ENTRY),
 }
 ONLY_THEIRS: Final = {

@@ -24,6 +24,7 @@ import tests.isolation.indicator_scenarios
 import tests.isolation.legacy_sync_scenarios
 import tests.isolation.ownership_scenarios
 import tests.isolation.parity_scenarios
+import tests.isolation.picture_scenarios
 import tests.isolation.quarantine_scenarios
 import tests.isolation.scenarios  # noqa: F401 all fill SCENARIOS
 from storage import queries
