@@ -69,13 +69,12 @@ def _log_updates(
     if accepted:
         log.log(level, UPDATE_ACCEPTED, updates=accepted, **fields)
     if refused or records:
-        if records:
-            fields["records"] = dict(records)
         log.log(
             level,
             UPDATE_REJECTED,
             updates=refused.total(),
             reasons=dict(refused),
+            records=dict(records),
             **fields,
         )
 

@@ -265,7 +265,10 @@ class WorkspaceActor:
         )
         if slots:
             self._log.warning(
-                "poll_cycles_missed", slots=len(slots), first=slots[0], last=slots[-1]
+                "poll_cycles_missed",
+                slots=len(slots),
+                first_slot_at=slots[0],
+                last_slot_at=slots[-1],
             )
             await self._persist_missed(slots)
 

@@ -12,7 +12,6 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 import orjson
-import structlog
 from pydantic import BaseModel, Field
 from quart import Response
 from werkzeug.exceptions import HTTPException, InternalServerError
@@ -28,6 +27,7 @@ from api.problem_types import (
 from api.traces import current_trace_id
 from ports.legacy import LegacyUnfit, LegacyUnreachable
 from runtime.faults import EnvironmentFault
+from runtime.logs import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 DEFAULT_RETRY_AFTER_SECONDS = 5.0
 
-_log = structlog.get_logger(__name__)
+_log = get_logger("api")
 
 
 class FaultyPart(BaseModel):
@@ -162,7 +162,7 @@ def install_problem_handlers(app: Quart) -> None:
 def _problem_for_fault(fault: EnvironmentFault) -> Problem:
     # At debug level: the actor that met the fault logs its beginning and its end, and a line for
     # each refused request would hide those.
-    _log.debug("request_refused_by_fault", fault=type(fault).__name__, exc_info=fault)
+    _log.debug("request_refused_by_fault", error_type=type(fault).__name__, exc_info=fault)
     wait = None if fault.permanent else (fault.retry_after or DEFAULT_RETRY_AFTER_SECONDS)
     return Problem(DEPENDENCY_AWAY, retry_after_seconds=wait)
 

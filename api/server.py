@@ -23,7 +23,6 @@ import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-import structlog
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
@@ -35,6 +34,7 @@ from api.connection import Connection
 from api.connection_table import ConnectionTable
 from api.traffic import HttpTraffic
 from runtime.exception_groups import first_leaf
+from runtime.logs import get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 ACCEPT_RETRY_SECONDS = 0.1
 ACCEPT_BATCH = 64
 
-_log = structlog.get_logger(__name__)
+_log = get_logger("http")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,7 +237,7 @@ class _Server:
         cause, count = first_leaf(failures), self._traffic.contained_failures
         _log.warning(
             "http_connection_failed",
-            failure=repr(cause),
+            error=repr(cause),
             contained_failures=count,
             without_key=True,
         )
@@ -253,13 +253,13 @@ class _StructlogLogger(Logger):
         pass
 
     async def exception(self, message: str, *args: Any, **kwargs: Any) -> None:
-        _log.error("http_application_failed", message=message, exc_info=True, without_key=True)
+        _log.error("http_application_failed", error=message, exc_info=True, without_key=True)
 
     async def warning(self, message: str, *args: Any, **kwargs: Any) -> None:
-        _log.warning("http_server_warning", message=message, without_key=True)
+        _log.warning("http_server_warning", error=message, without_key=True)
 
     async def error(self, message: str, *args: Any, **kwargs: Any) -> None:
-        _log.error("http_server_error", message=message, without_key=True)
+        _log.error("http_server_error", error=message, without_key=True)
 
 
 def _hypercorn_config(limits: ServerLimits) -> Config:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import structlog
+from runtime.logs import get_logger
 
 if TYPE_CHECKING:
     import asyncio
@@ -42,7 +42,7 @@ class Bridge:
             return  # its connection was given up, and that was reported then
         self._errors += 1
         self._last_error = repr(error) if error is not None else str(context.get("message"))
-        structlog.get_logger().error(
+        get_logger("database").error(
             "database_loop_error", error=self._last_error, message=context.get("message")
         )
 

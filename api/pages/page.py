@@ -26,6 +26,7 @@ from api.pages.rendering import render
 from api.pages.viewer import Viewer, current_viewer, read_ticket, view_as
 from api.problem_types import MISSING_SCOPE, NOT_FOUND, UNAUTHENTICATED
 from api.problems import Problem
+from api.request_spans import name_route
 from domain.ids import is_id
 from runtime.faults import EnvironmentFault
 
@@ -148,6 +149,7 @@ class Pages:
         page = self._by_name.get(request.endpoint or "")
         if page is None or page.scope is None:
             return None  # no such page: the framework answers 404; or a page for everyone
+        name_route(page.path, request.view_args or {})
         viewer = await self.find_viewer()
         if viewer is None:
             return _lead_to_sign_in(page)

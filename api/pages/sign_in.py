@@ -9,7 +9,6 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
-import structlog
 from quart import Response, request
 
 from api.auth import find_address
@@ -18,6 +17,7 @@ from api.pages.guard import check_origin
 from api.pages.page import SIGN_IN_PATH, Pages, redirect
 from api.pages.rendering import render
 from api.pages.viewer import COOKIE, SIGN_IN_LASTS, current_viewer, mint_sign_in
+from runtime.logs import get_logger
 
 if TYPE_CHECKING:
     from quart.typing import ResponseReturnValue
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ports.keys import KeyRecord
 
 FIRST_PAGE: Final = "/"
-_log = structlog.get_logger(__name__)
+_log = get_logger("pages")
 
 
 def declare_sign_in(pages: Pages) -> None:

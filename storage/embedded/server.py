@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-import structlog
 import trio
 from structlog.typing import FilteringBoundLogger
 
+from runtime.logs import get_logger
 from runtime.shutdown import at_hard_end
 from storage.embedded import files
 from storage.embedded.binaries import Binaries
@@ -84,7 +84,7 @@ class EmbeddedPostgres:
         `binaries` run instead of the wheel's.
         """
         self.data_dir: Final = data_dir.expanduser().resolve()
-        self._log: FilteringBoundLogger = log or structlog.get_logger("storage.embedded")
+        self._log: FilteringBoundLogger = log or get_logger("embedded")
         self._start_budget_seconds = start_budget_seconds
         self._stop_budget_seconds = stop_budget_seconds
         self._settings = {**SETTINGS, **(extra_settings or {})}

@@ -11,6 +11,7 @@ import pytest
 import structlog
 
 from runtime.logs import configure_logging
+from tests.log_catalogue import faults_of_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,3 +53,4 @@ def logbook() -> Iterator[Logbook]:
     structlog.reset_defaults()
     root.handlers[:], root.level = handlers, level
     assert book.unexpected_errors() == []
+    assert {fault for line in book.lines() for fault in faults_of_line(line)} == set()

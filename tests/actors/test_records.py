@@ -70,6 +70,7 @@ def test_accepted_and_refused_updates_have_a_record_each(events: Events) -> None
         "event": "telematics_update_rejected",
         "updates": 3,
         "reasons": {"unknown_device": 2, "stale": 1},
+        "records": {},
         **identity,
     }
 

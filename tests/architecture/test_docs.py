@@ -1,10 +1,8 @@
-"""The documents against the code: settings, log records, reasons, commands, paths and links."""
+"""The documents against the code: settings, reasons, commands, paths and links."""
 
 from __future__ import annotations
 
-import ast
 import re
-from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,21 +10,17 @@ from pydantic_core import PydanticUndefined
 
 from domain.health_reason import HealthReason
 from lastheard.settings import Settings
-from tests.architecture.source import ROOT, project_files, shipped_modules
+from tests.architecture.source import ROOT, project_files
 from tests.deployment.facts import PREFIX, command_problems
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from pydantic.fields import FieldInfo
 
-    from tests.architecture.source import Module
 
 DOCS = sorted(path for path in project_files() if path.suffix == ".md")
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-LIFECYCLE = "domain/lifecycle.py"
-LOG_METHODS = frozenset(("debug", "info", "warning", "error", "critical", "log"))
 FOLDERS = (
     "domain",
     "runtime",
@@ -75,87 +69,6 @@ def _default(field: FieldInfo) -> str:
     return "none" if field.default is None else f"`{field.default}`"
 
 
-@cache
-def logged_events() -> frozenset[str]:
-    """Return the events of log calls, and both edges of every EdgeLog.
-
-    A log call may name an event by a constant of domain/lifecycle.py.
-    """
-    events: set[str] = set()
-    constants = _constants(LIFECYCLE)
-    for module, call in _calls():
-        called = _last_name(call)
-        if called in LOG_METHODS:
-            events |= _texts(call)
-            events |= {constants.get(arg.id, "") for arg in call.args if isinstance(arg, ast.Name)}
-        elif module.name_of(call.func).endswith("EdgeLog"):
-            events |= {
-                f"{subject}_{edge}" for subject in _texts(call) for edge in ("failed", "recovered")
-            }
-    return frozenset(events)
-
-
-@cache
-def logged_fields() -> frozenset[str]:
-    """Return the fields that log records may have.
-
-    They are keywords of log calls, of `bind` and of an EdgeLog's methods, and the keys in
-    actors/records.py and domain/lifecycle.py.
-    """
-    methods = LOG_METHODS | {"bind", "failed", "recovered"}
-    fields = {
-        keyword.arg
-        for _, call in _calls()
-        if _last_name(call) in methods
-        for keyword in call.keywords
-        if keyword.arg
-    }
-    for module in shipped_modules():
-        if str(module.path) in ("actors/records.py", LIFECYCLE):
-            fields |= _texts(module.tree)
-    return frozenset(fields)
-
-
-def _constants(path: str) -> dict[str, str]:
-    """Return the module's constants that are texts."""
-    (module,) = [one for one in shipped_modules() if str(one.path) == path]
-    return {
-        node.target.id: node.value.value
-        for node in module.tree.body
-        if isinstance(node, ast.AnnAssign)
-        and isinstance(node.target, ast.Name)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    }
-
-
-def _calls() -> Iterator[tuple[Module, ast.Call]]:
-    for module in shipped_modules():
-        yield from ((module, node) for node in ast.walk(module.tree) if isinstance(node, ast.Call))
-
-
-def _last_name(call: ast.Call) -> str:
-    return call.func.attr if isinstance(call.func, ast.Attribute) else ""
-
-
-def _texts(tree: ast.AST) -> set[str]:
-    return {
-        node.value
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Constant) and isinstance(node.value, str)
-    }
-
-
-def missing_records(table: str) -> list[str]:
-    """Return the events and fields of a table that no log call of the service has."""
-    events, fields = logged_events(), logged_fields()
-    found = []
-    for names, _when, cells in rows(table):
-        found += [name for name in quoted(names) if name not in events]
-        found += [f"{quoted(names)[0]}: {name}" for name in quoted(cells) if name not in fields]
-    return found
-
-
 def missing_paths(text: str) -> list[str]:
     """Return paths in backticks that begin with one of our folders and lead nowhere.
 
@@ -197,10 +110,6 @@ def test_the_settings_table_is_what_the_settings_say() -> None:
     assert part(OPERATIONS, "settings") == settings_table()
 
 
-def test_every_log_record_of_the_table_exists() -> None:
-    assert missing_records(part(OPERATIONS, "records")) == []
-
-
 def test_every_reason_says_where_to_look() -> None:
     assert {quoted(cells[0])[0] for cells in rows(part(OPERATIONS, "reasons"))} == set(HealthReason)
 
@@ -224,11 +133,6 @@ def test_every_decision_has_its_four_parts() -> None:
 
 
 def test_a_document_that_is_wrong_is_noticed() -> None:
-    table = (
-        "| event | when | fields |\n| --- | --- | --- |\n"
-        "| `no_such_event` | never | `shard_id`, `no_such_field` |"
-    )
-    assert missing_records(table) == ["no_such_event", "no_such_event: no_such_field"]
     assert missing_paths(
         "see `storage/sql/nothing.sql`, `storage/sql/`, `providers/<type>/wire.py`"
     ) == ["storage/sql/nothing.sql"]
