@@ -68,7 +68,7 @@ class FrameIntake:
         self._refusals = Refusals(view.workspace_id, provider_id, clock)
         self._readability = Readability()
         self._horizon = clock.now() + FUTURE_GUARD
-        self._in_hand = 0
+        self.in_hand = 0
         self.scrubber = Scrubber()  # of the open connection, else of the last one
 
     def take(
@@ -79,7 +79,7 @@ class FrameIntake:
         `received` is the frame's monotonic time. A crash of `interpret` is counted and raised.
         """
         self.received += 1
-        self._in_hand = 1
+        self.in_hand = 1
         try:
             verdict = interpret(frame)
         except Exception:
@@ -100,7 +100,7 @@ class FrameIntake:
                     self.ignored["too_many_unknown_devices"] += 1
         else:
             self._note_empty(verdict, frame, received)
-        self._in_hand = 0
+        self.in_hand = 0
         return verdict
 
     def _is_future(self, reading: Reading) -> bool:
@@ -146,7 +146,7 @@ class FrameIntake:
 
         The caller raises the error.
         """
-        self._in_hand = 0
+        self.in_hand = 0
         self.malformed += 1
         detail = "the interpreter crashed on this frame"
         self._refuse(RefusalKind(Reason.MALFORMED), detail, frame, received)
@@ -266,7 +266,7 @@ class FrameIntake:
             malformed=self.malformed,
             faults={str(fault): count for fault, count in self.faults.items()},
             refused=self._refusals.counts(),
-            pending=self._in_hand,
+            pending=self.in_hand,
             buffer=self.buffer.statistics(),
         )
 

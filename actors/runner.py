@@ -15,7 +15,7 @@ import trio
 
 from actors.cutover_steps import make_cutover_actor
 from actors.fleet import FleetView
-from actors.statistics import RunnerStatistics, RunningWorkspaceStatistics
+from actors.statistics import OwnedTotals, RunnerStatistics, RunningWorkspaceStatistics
 from actors.stream import StreamActor
 from actors.workspace import WorkspaceActor
 from domain.model import Ownership
@@ -323,10 +323,11 @@ class WorkspaceRunner:
 
         received = merged + ignored + malformed + pending.
         """
-        total: Counter[str] = Counter()
-        for workspace_id in self._actors.keys() | self._ended_frames.keys():
-            total.update(self.frames_of(workspace_id))
-        return total
+        counted = [*self._ended_frames.values(), *map(_frames, self._streams())]
+        return Counter({name: sum(one[name] for one in counted) for name in FRAME_COUNTS})
+
+    def _streams(self) -> list[StreamActor]:
+        return [actor for actors in self._actors.values() for _, actor in actors.streams.values()]
 
     def frames_of(self, workspace_id: str) -> Counter[str]:
         """Return the frame counts of all streams that this workspace ever had here."""
@@ -335,6 +336,16 @@ class WorkspaceRunner:
         for _, actor in actors.streams.values() if actors else ():
             total.update(_frames(actor))
         return total
+
+    def totals(self) -> OwnedTotals:
+        """Return the numbers of what runs. Cheap, however much that is."""
+        streams = [actor.open_since is not None for actor in self._streams()]
+        return OwnedTotals(
+            workspaces=tuple(self._actors),
+            streams_open=streams.count(True),
+            streams_closed=streams.count(False),
+            actors=self._supervisor.totals(),
+        )
 
     def statistics(self) -> RunnerStatistics:
         return RunnerStatistics(
@@ -373,5 +384,6 @@ def _stream_child(actors: _WorkspaceActors, provider_id: str) -> str:
 
 
 def _frames(actor: StreamActor) -> Mapping[str, int]:
-    frames = actor.statistics().frames
-    return {name: getattr(frames, name) for name in FRAME_COUNTS}
+    taken = actor.intake
+    counts = (taken.received, taken.merged, taken.ignored.total(), taken.malformed, taken.in_hand)
+    return dict(zip(FRAME_COUNTS, counts, strict=True))

@@ -8,6 +8,7 @@ the process's end.
 
 from __future__ import annotations
 
+from dataclasses import fields
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +17,7 @@ import trio
 from actors.configuration import ConfigurationFollower
 from actors.rounds import Pace, Seen, decide_round, seconds_until_next
 from actors.session import BEATS_PER_TTL, Superseded
-from actors.statistics import ShardStatistics
+from actors.statistics import OwnedTotals, ShardStatistics, ShardTotals
 from domain.resource import workspace_of, workspace_resource
 from ports.sessions import VitalSigns
 from runtime.assignment import Rounds, group_by_shared
@@ -350,9 +351,18 @@ class ShardActor:
     def frames_of(self, workspace_id: str) -> Counter[str]:
         return self._runner.frames_of(workspace_id)
 
+    def owned_totals(self) -> OwnedTotals:
+        return self._runner.totals()
+
     def statistics(self) -> ShardStatistics:
+        totals = self.totals()
+        members = {part.name: getattr(totals, part.name) for part in fields(totals)}
+        return ShardStatistics(**members, owned=self._runner.statistics())
+
+    def totals(self) -> ShardTotals:
+        """Return the statistics without what is owned. Cheap, however much that is."""
         session, kept = self._current.session, self._keeper.statistics()
-        return ShardStatistics(
+        return ShardTotals(
             shard_id=self._shard_id,
             epoch=None if session is None else session.epoch,
             draining=self._draining and not self._keeper.is_paused,
@@ -365,5 +375,4 @@ class ShardActor:
             assignment=self._rounds.statistics(),
             leaving=tuple(sorted(map(workspace_of, self._leaving))),
             frames=dict(self.frames()),
-            owned=self._runner.statistics(),
         )

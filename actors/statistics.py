@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from domain.refusals import RefusalStatistics
     from domain.resource import Resource
     from runtime.assignment import RoundsStatistics
-    from runtime.child_statistics import SupervisorStatistics
+    from runtime.child_statistics import SupervisorStatistics, SupervisorTotals
     from runtime.clock import ClockStatistics
     from runtime.mailbox import MailboxStatistics
 
@@ -125,6 +125,16 @@ class RunnerStatistics:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OwnedTotals:
+    """The numbers of what a shard owns, as its metrics need them."""
+
+    workspaces: tuple[str, ...]  # now; their ids
+    streams_open: int  # now
+    streams_closed: int  # now
+    actors: SupervisorTotals
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SessionStatistics:
     """The session keeper."""
 
@@ -135,8 +145,8 @@ class SessionStatistics:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ShardStatistics(SessionStatistics):
-    """The shard actor, with everything that it owns."""
+class ShardTotals(SessionStatistics):
+    """The shard actor without what it owns."""
 
     shard_id: str
     epoch: int | None  # of the live session; None without one
@@ -149,6 +159,12 @@ class ShardStatistics(SessionStatistics):
     assignment: RoundsStatistics
     leaving: tuple[str, ...]  # now; workspaces that are being handed over
     frames: Mapping[str, int]  # sums over all streams that this process ever ran
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardStatistics(ShardTotals):
+    """The shard actor, with everything that it owns."""
+
     owned: RunnerStatistics
 
 

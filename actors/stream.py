@@ -78,7 +78,7 @@ class StreamActor:
         self._edge = EdgeLog(self._log, "stream_connection")
         self._frames_edge = EdgeLog(self._log, "stream_frames")
         self._bad_frame_at = float("-inf")  # monotonic
-        self._intake = FrameIntake(provider_id, view, tools.clock)
+        self.intake = FrameIntake(provider_id, view, tools.clock)
         self._news = StreamNews(view.workspace_id, provider_id)
         self._activity = StreamActivity()
         # Submissions that a full lane refused, to be sent first: at most one with updates, and
@@ -89,7 +89,7 @@ class StreamActor:
         self._caught_up = trio.current_time()  # when nothing waited that was due
         self._is_behind = False  # frames of the open connection wait to be read
         self._was_open = False  # the present or last attempt got an open connection
-        self._open_since: float | None = None
+        self.open_since: float | None = None
         self._trace_id = ""  # of the present or last attempt: its handshake and its seed
 
     async def run(self) -> None:
@@ -131,7 +131,7 @@ class StreamActor:
             raise ProviderFault(
                 FaultClass.CONFIGURATION, "this provider type does not stream", permanent=True
             )
-        self._intake.scrubber = streamer.scrubber
+        self.intake.scrubber = streamer.scrubber
         self._trace_id = uuid.uuid4().hex
         with single_fault(), calls_of_trace(self._trace_id):
             async with streamer.connect() as socket:
@@ -159,12 +159,12 @@ class StreamActor:
 
     async def _subscribe(self, socket: StreamSocket) -> None:
         self._subscribed = frozenset(self._view.devices_of(self._provider_id))
-        self._intake.buffer.replace_known(self._subscribed)
+        self.intake.buffer.replace_known(self._subscribed)
         await socket.subscribe(sorted(self._subscribed))
 
     async def _read(self, socket: StreamSocket, streamer: Streamer) -> None:
         """Read until the connection ends. `receive` needs no deadline: pings find a dead peer."""
-        take, interpret, receive = self._intake.take, streamer.interpret, socket.receive
+        take, interpret, receive = self.intake.take, streamer.interpret, socket.receive
         while True:
             frame = await receive()
             verdict = take(interpret, frame, trio.current_time())
@@ -253,7 +253,7 @@ class StreamActor:
         Does not block. A full lane ends it: the rest goes on coalescing.
         """
         while self._send_unsent():
-            submission = self._intake.next_submission(opened_before)
+            submission = self.intake.next_submission(opened_before)
             if submission is None:
                 return True
             self._record(submission)
@@ -270,7 +270,7 @@ class StreamActor:
         """
         while True:
             self._flush(float("inf"))
-            if not self._unsent and not len(self._intake.buffer):
+            if not self._unsent and not len(self.intake.buffer):
                 self._say(self._activity.take)
                 return
             await trio.sleep(FLUSH_RETRY_SECONDS)
@@ -286,7 +286,7 @@ class StreamActor:
         return True
 
     def _say(self, take: Callable[[float, int], Activity | None]) -> None:
-        if (activity := take(trio.current_time(), self._intake.received)) is not None:
+        if (activity := take(trio.current_time(), self.intake.received)) is not None:
             log_activity(self._log, self._provider_type(), activity)
 
     def _record(self, submission: Submission) -> None:
@@ -298,7 +298,7 @@ class StreamActor:
             trace_id=submission.trace_id,
             provider_type=self._provider_type(),
             received_at=submission.updates[-1].received_at,
-            frames=self._view.frames.add(self._intake.newly_received(), submission.size),
+            frames=self._view.frames.add(self.intake.newly_received(), submission.size),
         )
         self._log.debug(
             PAYLOAD_PREPARED,
@@ -318,11 +318,11 @@ class StreamActor:
     def _note_open(self) -> None:
         self._connections += 1
         self._was_open = True
-        self._open_since = trio.current_time()
+        self.open_since = trio.current_time()
         if not self.waiting_seconds():
-            self._caught_up = self._open_since
+            self._caught_up = self.open_since
         self._edge.recovered()
-        self._news.note_open(self._open_since)
+        self._news.note_open(self.open_since)
         self._submit_fact(ConnectionFactKind.STREAM_OPENED)
         self._log.info("stream_opened", connections=self._connections, trace_id=self._trace_id)
 
@@ -332,11 +332,11 @@ class StreamActor:
         The data that it brought is submitted now and not after the next window.
         """
         if (
-            self._open_since is not None
-            and trio.current_time() - self._open_since >= STABLE_AFTER_SECONDS
+            self.open_since is not None
+            and trio.current_time() - self.open_since >= STABLE_AFTER_SECONDS
         ):
             self._backoff.reset()
-        self._open_since = None
+        self.open_since = None
         self._is_behind = False
         if self._flush(float("inf")):
             self._caught_up = trio.current_time()
@@ -386,15 +386,15 @@ class StreamActor:
 
     def waiting_seconds(self) -> float:
         """Return for how long something has waited here that was due: data, or unread frames."""
-        waits = self._is_behind or self._unsent or len(self._intake.buffer)
+        waits = self._is_behind or self._unsent or len(self.intake.buffer)
         return max(0.0, trio.current_time() - self._caught_up) if waits else 0.0
 
     def statistics(self) -> StreamStatistics:
         return StreamStatistics(
-            open=self._open_since is not None,
+            open=self.open_since is not None,
             waiting_seconds=self.waiting_seconds(),
             connections=self._connections,
             unsent=len(self._unsent),
             failures=self._edge.failures,
-            frames=self._intake.statistics(),
+            frames=self.intake.statistics(),
         )

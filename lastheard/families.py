@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
     from api.traffic import HttpStatistics
-    from lastheard.process_statistics import ProcessStatistics
+    from lastheard.process_statistics import ProcessTotals
     from ports.reads import FleetFigures
 
 AGE_BOUNDS: Final = (30, 60, 120, 300, 600, 900, 1800, 3600, 14_400, 86_400)
@@ -35,7 +35,7 @@ class Scraped(NamedTuple):
     `fleet` is None while the database is away. `by_workspace`: it has a workspace's states apart.
     """
 
-    statistics: ProcessStatistics
+    totals: ProcessTotals
     checks: Mapping[str, bool]
     fleet: FleetFigures | None
     by_workspace: bool
@@ -46,25 +46,25 @@ class Scraped(NamedTuple):
 
 def families(scraped: Scraped) -> Iterator[Metric]:
     """Return every family, each once."""
-    statistics = scraped.statistics
+    totals = scraped.totals
     yield from _process(scraped)
-    yield from _ownership(statistics)
-    yield from _ingest(statistics)
-    yield from _lanes(statistics)
-    yield from _streams(statistics)
-    yield from _providers(statistics)
-    yield from _http({"api": statistics.http, "probes": statistics.probes})
-    yield from _pools(statistics)
+    yield from _ownership(totals)
+    yield from _ingest(totals)
+    yield from _lanes(totals)
+    yield from _streams(totals)
+    yield from _providers(totals)
+    yield from _http({"api": totals.http, "probes": totals.probes})
+    yield from _pools(totals)
     yield from _devices(scraped)
 
 
 def _process(scraped: Scraped) -> Iterator[Metric]:
-    statistics, shard = scraped.statistics, scraped.statistics.shard
+    totals, shard = scraped.totals, scraped.totals.shard
     labels = {"version": scraped.version, "schema_revision": scraped.schema_revision}
     yield InfoMetricFamily("lastheard_build", "What runs.", labels | {"shard_id": shard.shard_id})
     yield _gauges("ready", "1: the check of readiness passes", "check", scraped.checks)
     yield _gauge("database_up", "1: the database answers", scraped.database_is_up)
-    supervisors = (statistics.actors, shard.owned.actors)
+    supervisors = (totals.actors, totals.owned.actors)
     yield _gauges2(
         "actors",
         "Tasks of this process, by their supervisor and state",
@@ -73,18 +73,18 @@ def _process(scraped: Scraped) -> Iterator[Metric]:
     )
     crashes = {one.name: one.crashes for one in supervisors}
     yield _counters("actor_crashes", "Crashes of tasks", "supervisor", crashes)
-    days = statistics.upkeep.partition_days_ahead
+    days = totals.upkeep.partition_days_ahead
     known = [] if days is None else [(86_400.0 * days,)]  # None before the first look
     yield _gauges2("partitions_ahead_seconds", "For how long there are partitions", (), known)
-    behind = statistics.rollups.behind
+    behind = totals.rollups.behind
     yield _gauge("rollups_behind", "1: more hours of indicators wait than a run counts", behind)
-    lines = statistics.http.log_lines_suppressed
+    lines = totals.http.log_lines_suppressed
     yield _counter("log_lines_suppressed", "Log lines beyond the bound of one key", lines)
 
 
-def _ownership(statistics: ProcessStatistics) -> Iterator[Metric]:
-    shard = statistics.shard
-    yield _gauge("leases_held", "Workspaces that this shard runs", len(shard.owned.workspaces))
+def _ownership(totals: ProcessTotals) -> Iterator[Metric]:
+    shard = totals.shard
+    yield _gauge("leases_held", "Workspaces that this shard runs", len(totals.owned.workspaces))
     leaving = len(shard.leaving)
     yield _gauge("leases_leaving", "Workspaces that are being handed over", leaving)
     free = shard.assignment.seen_free
@@ -104,8 +104,8 @@ def _ownership(statistics: ProcessStatistics) -> Iterator[Metric]:
     yield _gauge("draining", "1: it hands over everything", shard.draining)
 
 
-def _ingest(statistics: ProcessStatistics) -> Iterator[Metric]:
-    ingest = statistics.ingest
+def _ingest(totals: ProcessTotals) -> Iterator[Metric]:
+    ingest = totals.ingest
     yield _gauge("ingest_failing", "1: the newest commit failed", ingest.failing)
     yield _counters("updates", "Updates with a verdict, by outcome", "outcome", ingest.outcomes)
     yield _counter("updates_submitted", "Updates that were submitted", ingest.submitted)
@@ -117,8 +117,8 @@ def _ingest(statistics: ProcessStatistics) -> Iterator[Metric]:
     yield _gauge("deferred_oldest_seconds", "Age of the oldest of them", deferred.oldest_seconds)
 
 
-def _lanes(statistics: ProcessStatistics) -> Iterator[Metric]:
-    lanes = statistics.ingest.mailbox.lanes
+def _lanes(totals: ProcessTotals) -> Iterator[Metric]:
+    lanes = totals.ingest.mailbox.lanes
     waiting = {name: lane.waiting_size for name, lane in lanes.items()}
     yield _gauges("lane_depth_updates", "Updates that wait in a lane", "lane", waiting)
     limits = {name: lane.capacity for name, lane in lanes.items()}
@@ -133,27 +133,26 @@ def _lanes(statistics: ProcessStatistics) -> Iterator[Metric]:
     yield _counters("lane_refused", "Submissions that a full lane refused", "lane", refused)
 
 
-def _streams(statistics: ProcessStatistics) -> Iterator[Metric]:
-    owned = statistics.shard.owned.workspaces.values()
-    is_open = [stream.open for workspace in owned for stream in workspace.streams.values()]
-    states = {"open": is_open.count(True), "closed": is_open.count(False)}
+def _streams(totals: ProcessTotals) -> Iterator[Metric]:
+    owned = totals.owned
+    states = {"open": owned.streams_open, "closed": owned.streams_closed}
     yield _gauges("streams", "Streams of this shard, by the state of the socket", "state", states)
-    frames = statistics.shard.frames
+    frames = totals.shard.frames
     received = frames.get("received", 0)
     yield _counter("frames_received", "Frames of streams that arrived", received)
     fates = {fate: frames.get(fate, 0) for fate in FATES}
     yield _counters("frames", "Frames of streams, by what became of them", "fate", fates)
 
 
-def _providers(statistics: ProcessStatistics) -> Iterator[Metric]:
-    pools = {"providers": statistics.provider_http, "legacy": statistics.legacy_http}
+def _providers(totals: ProcessTotals) -> Iterator[Metric]:
+    pools = {"providers": totals.provider_http, "legacy": totals.legacy_http}
     busy = {name: pool.in_flight for name, pool in pools.items()}
     yield _gauges("outbound_calls_in_flight", "HTTP calls that are under way", "pool", busy)
     waiting = {name: pool.waiting for name, pool in pools.items()}
     yield _gauges("outbound_calls_waiting", "HTTP calls that wait for their turn", "pool", waiting)
     received = {name: pool.bytes_received for name, pool in pools.items()}
     yield _counters("outbound_received_bytes", "Bodies of answers, as sent", "pool", received)
-    dialled = statistics.outbound
+    dialled = totals.outbound
     results = {"connected": dialled.connected, "refused": dialled.refused}
     text = "Connections to other services: opened, and refused by the allowance"
     yield _counters("outbound_connections", text, "result", results)
@@ -173,8 +172,8 @@ def _http(listeners: Mapping[str, HttpStatistics]) -> Iterator[Metric]:
     yield _counters("http_deadlines", "Requests without an answer in time", "listener", late)
 
 
-def _pools(statistics: ProcessStatistics) -> Iterator[Metric]:
-    pools = statistics.database.pools
+def _pools(totals: ProcessTotals) -> Iterator[Metric]:
+    pools = totals.database.pools
     sizes = {name: pool.pool_size for name, pool in pools.items()}
     yield _gauges("database_connections_limit", "Connections of a pool at most", "pool", sizes)
     busy = {name: pool.in_use for name, pool in pools.items()}

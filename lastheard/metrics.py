@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
-    from lastheard.process_statistics import ProcessStatistics
+    from lastheard.process_statistics import ProcessTotals
     from ports.reads import FleetFigures
 
 MAX_WORKSPACES: Final = 200  # with states of their own; a shard with more shows totals only
@@ -59,12 +59,12 @@ class ServiceMetrics:
 
     def gatherer(
         self,
-        statistics: Callable[[], ProcessStatistics],
+        totals: Callable[[], ProcessTotals],
         checks: Callable[[], Mapping[str, bool]],
         reads: FleetReads,
     ) -> Gatherer:
         """Return what fills the registry from these parts."""
-        return Gatherer(self._registry, self._current, statistics, checks, reads)
+        return Gatherer(self._registry, self._current, totals, checks, reads)
 
 
 class Gatherer:
@@ -74,13 +74,13 @@ class Gatherer:
         self,
         registry: CollectorRegistry,
         current: _Current,
-        statistics: Callable[[], ProcessStatistics],
+        totals: Callable[[], ProcessTotals],
         checks: Callable[[], Mapping[str, bool]],
         reads: FleetReads,
     ) -> None:
         self._registry = registry
         self._current = current
-        self._statistics = statistics
+        self._totals = totals
         self._checks = checks
         self._reads = reads
         self._asked_at = -FLEET_SECONDS
@@ -89,15 +89,15 @@ class Gatherer:
         self._version = version("lastheard")
 
     async def __call__(self) -> CollectorRegistry:
-        """Read all statistics, and ask the database unless its answer is young.
+        """Read all totals, and ask the database unless its answer is young.
 
         Waits FLEET_DEADLINE_SECONDS at most. Without an answer, the figures of devices are missing
         and `lastheard_database_up` is 0; the others are there.
         """
-        statistics = self._statistics()
-        await self._ask_database(sorted(statistics.shard.owned.workspaces))
+        totals = self._totals()
+        await self._ask_database(sorted(totals.owned.workspaces))
         self._current.newest = Scraped(
-            statistics=statistics,
+            totals=totals,
             checks=self._checks(),
             fleet=self._fleet,
             by_workspace=self._by_workspace,

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack, aclosing
 from dataclasses import fields
 from functools import partial
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -35,7 +35,7 @@ from lastheard.legacy_systems import make_legacy_access, make_sync_command
 from lastheard.metrics import ServiceMetrics
 from lastheard.pause import remind_of_pause
 from lastheard.process_model import PROCESS_MODEL
-from lastheard.process_statistics import ProcessStatistics
+from lastheard.process_statistics import ProcessStatistics, ProcessTotals
 from lastheard.shard_parts import make_shard
 from ports.upkeep import Retention
 from providers.http import HttpPool
@@ -203,9 +203,7 @@ class Service:
             gate_limits=make_gate_limits(self._settings),
             proxies=make_proxies(self._settings),
             measures=self.metrics.measures,
-            exposition=Exposition(
-                self.metrics.gatherer(self.statistics, self.readiness, self._reads)
-            ),
+            exposition=Exposition(self.metrics.gatherer(self.totals, self.readiness, self._reads)),
             metrics_open=self._settings.metrics_open,
             settings_pages=self._settings.settings_pages_flag,
         )
@@ -355,21 +353,35 @@ class Service:
     def statistics(self) -> ProcessStatistics:
         """Return the statistics of all parts."""
         return ProcessStatistics(
+            **self._part_statistics(),
             shard=self.shard.statistics(),
-            ingest=self.ingest.statistics(),
-            upkeep=self._upkeep.statistics(),
-            rollups=self._rollups.statistics(),
-            database=self.database.statistics(),
-            outbound=self._dialler.statistics(),
-            provider_http=self._http_pool.statistics(),
             legacy=self._legacy.client.statistics(),
-            legacy_http=self._legacy.pool.statistics(),
-            http=self._traffic.statistics(),
-            probes=self._probe_traffic.statistics(),
-            traces=spans.statistics(),
             jwt=None if self._jwt_issuer is None else self._jwt_issuer.access.statistics(),
             actors=self._supervisor.statistics(),
         )
+
+    def totals(self) -> ProcessTotals:
+        """Return what the metrics show. Cheap, however much is owned."""
+        return ProcessTotals(
+            **self._part_statistics(),
+            shard=self.shard.totals(),
+            owned=self.shard.owned_totals(),
+            actors=self._supervisor.totals(),
+        )
+
+    def _part_statistics(self) -> dict[str, Any]:
+        return {
+            "ingest": self.ingest.statistics(),
+            "upkeep": self._upkeep.statistics(),
+            "rollups": self._rollups.statistics(),
+            "database": self.database.statistics(),
+            "outbound": self._dialler.statistics(),
+            "provider_http": self._http_pool.statistics(),
+            "legacy_http": self._legacy.pool.statistics(),
+            "http": self._traffic.statistics(),
+            "probes": self._probe_traffic.statistics(),
+            "traces": spans.statistics(),
+        }
 
     def _runtime_report(self) -> dict[str, object]:
         """Return the statistics by the name of their part. The API writes them as JSON."""

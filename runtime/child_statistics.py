@@ -30,10 +30,16 @@ class ChildStatistics:
 
 
 @dataclass(frozen=True, slots=True)
-class SupervisorStatistics:
-    """One supervisor with its children, those that ended by themselves included."""
+class SupervisorTotals:
+    """One supervisor with the numbers of its children, as its metrics need them."""
 
     name: str
     states: Mapping[str, int]  # number of children in each state
     crashes: int  # of all children, since the process began
+
+
+@dataclass(frozen=True, slots=True)
+class SupervisorStatistics(SupervisorTotals):
+    """One supervisor with its children, those that ended by themselves included."""
+
     children: Mapping[str, ChildStatistics]  # by name

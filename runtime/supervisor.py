@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import contextvars
 import enum
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -29,7 +29,12 @@ import structlog
 import trio
 
 from runtime.backoff import Backoff
-from runtime.child_statistics import ChildStatistics, Crash, SupervisorStatistics
+from runtime.child_statistics import (
+    ChildStatistics,
+    Crash,
+    SupervisorStatistics,
+    SupervisorTotals,
+)
 from runtime.clock import Clock, SystemClock
 from runtime.exception_groups import only_leaf
 from runtime.instants import format_instant
@@ -267,16 +272,16 @@ class Supervisor:
         """Return the living children, then the newest 100 of those that ended by themselves."""
         return (*self._children.values(), *self._ended.values())
 
+    def totals(self) -> SupervisorTotals:
+        """Return the numbers of its children. Cheap, however many there are."""
+        counted = Counter(child.state for child in self.children())
+        states = {state.value: counted[state] for state in ChildState}
+        return SupervisorTotals(self.name, states, self._crashes)
+
     def statistics(self) -> SupervisorStatistics:
-        children = self.children()
-        return SupervisorStatistics(
-            name=self.name,
-            states={
-                state.value: sum(child.state is state for child in children) for state in ChildState
-            },
-            crashes=self._crashes,
-            children={child.name: child.statistics() for child in children},
-        )
+        totals = self.totals()
+        children = {child.name: child.statistics() for child in self.children()}
+        return SupervisorStatistics(totals.name, totals.states, totals.crashes, children)
 
     def _start_task(self, child: Child) -> None:
         assert self._nursery is not None  # noqa: S101 - start() has just checked it

@@ -59,7 +59,7 @@ def make_service() -> Service:
 
 
 def gatherer(service: Service, reads: FixedReads) -> Gatherer:
-    return service.metrics.gatherer(service.statistics, service.readiness, reads)
+    return service.metrics.gatherer(service.totals, service.readiness, reads)
 
 
 async def scrape(gather: Gatherer, accept: str = "") -> list[Metric]:
