@@ -16,6 +16,7 @@ from api.auth import install_authorization
 from api.catalogue import declare_catalogues
 from api.changes import declare_audit
 from api.compression import install_compression
+from api.connection_states import declare_connection_states
 from api.cutover import declare_cutover
 from api.cycles import declare_cycles
 from api.device_day import declare_device_day
@@ -54,6 +55,7 @@ from api.rejections import declare_rejections
 from api.runtime import declare_runtime
 from api.services import ApiServices
 from api.snapshots import declare_snapshots
+from api.trends import declare_trends
 from api.visitors import Visitors
 from api.workspace_list import declare_workspace_list
 from api.workspaces import declare_workspaces
@@ -89,6 +91,8 @@ _RESOURCES: tuple[Callable[[Operations, ApiServices], None], ...] = (
     declare_parity,
     declare_registry_sync,
     declare_providers,
+    declare_connection_states,
+    declare_trends,
     declare_provider_trial,
     declare_devices,
     declare_device_list,

@@ -13,9 +13,20 @@ if TYPE_CHECKING:
 
 FLEET: Final[Mapping[str, Any]] = MappingProxyType(
     {
+        "ConnectionState.call_status": "succeeded",
+        "ConnectionState.failing_since": None,
+        "ConnectionState.last_failure_at": None,
+        "fault_detail": None,
+        "stream_fault_detail": None,
+        "ConnectionState.stream_down_since": None,
+        "ConnectionState.stream_fault": None,
+        "ConnectionState.fault": None,
+        "ConnectionState.sender_at": None,
+        "DeviceTrend.values": [64.5],
+        "DeviceTrend.heard_at": ["2026-03-01T11:20:04Z"],
         "FleetReport.workspaces": 2,
-        "FleetWorkspace.parties": {"device": 2, "provider": 1},
-        "FleetWorkspace.outage": None,
+        "WorkspaceInFleet.parties": {"device": 2, "provider": 1},
+        "WorkspaceInFleet.outage": None,
         "ReportedDevice.values": {
             "soc_percent": {
                 "value": 64.5,

@@ -40,7 +40,7 @@ MAX_WORKSPACES = 200  # of a page
 Counts = Mapping[State, int]
 
 
-class FleetWorkspace(AnswerModel):
+class WorkspaceInFleet(AnswerModel):
     """One workspace at `evaluated_at`. `objective` is of the 24 hours before."""
 
     workspace_id: str
@@ -75,7 +75,7 @@ class FleetReport(AnswerModel):
         description="workspaces without `counts`: their legacy systems show their values, and did "
         "not answer"
     )
-    items: list[FleetWorkspace]
+    items: list[WorkspaceInFleet]
     next_cursor: str | None
 
 
@@ -164,7 +164,7 @@ async def _describe(
     page: Iterable[_Place],
     found: Mapping[str, Counts],
     evaluated_at: datetime,
-) -> tuple[list[FleetWorkspace], list[UnavailableWorkspace]]:
+) -> tuple[list[WorkspaceInFleet], list[UnavailableWorkspace]]:
     """Return the workspaces of the page, outages first, and those whose legacy system is away."""
     names = [place.workspace_id for place in page]
     rows = await services.registry.list_workspaces(
@@ -189,9 +189,9 @@ async def _describe(
 
 def _present(
     workspace: Workspace, parties: FleetParties, sums: ObjectiveSums, *, is_missing: bool
-) -> FleetWorkspace:
+) -> WorkspaceInFleet:
     name = workspace.workspace_id
-    return FleetWorkspace(
+    return WorkspaceInFleet(
         workspace_id=name,
         name=workspace.name,
         active=workspace.active,

@@ -17,7 +17,7 @@ from api.paging import Paging
 from api.read_owners import LIST_PROBLEMS, SERVED_BY_DESCRIPTION, ReadOwnerQuery, source_of
 from api.services import ApiServices
 from api.shapes import AnswerModel, Identifier
-from api.shown_values import ShownValue, SignalName, pick_values
+from api.shown_values import ReportedValue, SignalName, pick_values
 from api.sources import open_source
 from api.spreadsheet import Cell
 from api.tags import to_cell
@@ -60,7 +60,7 @@ COLUMNS = (
 
 
 class ReportedDevice(VerdictAnswer):
-    values: dict[str, ShownValue] | None = Field(
+    values: dict[str, ReportedValue] | None = Field(
         description="of the signals that the query names, as far as they came; null: it names none"
     )
 

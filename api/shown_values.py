@@ -14,7 +14,7 @@ from domain.held import to_instant
 from domain.signals import CATALOGUE
 
 
-class ShownValue(AnswerModel):
+class ReportedValue(AnswerModel):
     """One value of a device. `…/snapshots/{device_id}` has all its times.
 
     `old`: it may no longer be true. `ended`: it is no present value.
@@ -40,15 +40,15 @@ SignalName = Annotated[
 
 def pick_values(
     judged: JudgedDevice, signals: Collection[str], now: datetime
-) -> dict[str, ShownValue]:
+) -> dict[str, ReportedValue]:
     """Return the device's values of these signals, as far as they came."""
     rules = SignalRules(judged.facts.workspace, judged.verdict.thresholds)
     ages = age_signals(judged.facts.document, rules, now)
     return {age.signal: _present(age) for age in ages if age.signal in signals}
 
 
-def _present(age: SignalAge) -> ShownValue:
-    return ShownValue(
+def _present(age: SignalAge) -> ReportedValue:
+    return ReportedValue(
         value=cast("bool | int | float | str", age.held.value),  # halves stand for a position
         unit=CATALOGUE[age.signal].unit,
         at=to_instant(age.held.observed),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from domain.model import Device, ProviderConnection, Workspace
     from domain.poll_plan import PlannedWorkspace
     from domain.resource import Resource
+    from domain.trends import ConnectionStateRow, TrendPoint, TrendQuery
     from ports.legacy import LegacyConfiguration
 
 
@@ -274,6 +275,14 @@ class Reads(Protocol):
     ) -> list[RejectionRow]: ...
     async def list_starts(self, workspaces: frozenset[str] | None) -> list[PlannedWorkspace]:
         """Return the active workspaces with their newest starts; `workspaces=None` means all."""
+        ...
+
+    async def load_trends(self, workspace_id: str, query: TrendQuery) -> list[TrendPoint]:
+        """Return the points of time in which devices were heard, in no order."""
+        ...
+
+    async def list_connection_states(self, workspace_id: str) -> list[ConnectionStateRow]:
+        """Return the connections in use, by id."""
         ...
 
     async def load_shards(self) -> list[Mapping[str, Any]]:

@@ -24,6 +24,7 @@ from storage.rows import (
     to_rejection,
     to_snapshot,
 )
+from storage.trends import list_connection_states, load_trends
 from storage.upkeep import count_days_ahead, read_partitions
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from domain.health_state import State
     from domain.held import Held
     from domain.poll_plan import PlannedWorkspace
+    from domain.trends import ConnectionStateRow, TrendPoint, TrendQuery
     from ports.reads import (
         CycleRow,
         EventPosition,
@@ -175,6 +177,12 @@ class PostgresReads:
     async def load_shards(self) -> list[Mapping[str, Any]]:
         rows = await self._fetch("load_shards")
         return [{name: _plain(name, value) for name, value in row.items()} for row in rows]
+
+    async def load_trends(self, workspace_id: str, query: TrendQuery) -> list[TrendPoint]:
+        return await load_trends(self._database, workspace_id, query)
+
+    async def list_connection_states(self, workspace_id: str) -> list[ConnectionStateRow]:
+        return await list_connection_states(self._database, workspace_id)
 
     async def check_ready(self) -> int:
         today, names = await self._database.run(read_partitions, in_transaction=False)

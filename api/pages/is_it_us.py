@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _ORDER: Final = (Party.OURS, Party.PROVIDER, Party.CUSTOMER, Party.DEVICE, Party.UNKNOWN)
 
 
-class Answer(NamedTuple):
+class IsItUs(NamedTuple):
     """`word` is Yes, Partly or No. `facts` are sentences. `kind` is the colour of the note."""
 
     word: str
@@ -27,7 +27,7 @@ class Answer(NamedTuple):
     facts: Sequence[str]
 
 
-def answer_is_it_us(fleet: Mapping[str, Any], shards: Sequence[Mapping[str, Any]] | None) -> Answer:
+def answer_is_it_us(fleet: Mapping[str, Any], shards: Sequence[Mapping[str, Any]] | None) -> IsItUs:
     """Return the answer for the workspaces of a page. `shards=None`: the viewer may not see them.
 
     Yes: most of the devices that are not healthy are so because of us, or no shard collects.
@@ -38,12 +38,12 @@ def answer_is_it_us(fleet: Mapping[str, Any], shards: Sequence[Mapping[str, Any]
     troubles, is_stopped = ([], False) if shards is None else find_troubles(shards)
     facts = [_say_parties(parties, fleet), *troubles]
     if is_stopped or (ours and 2 * ours >= late):
-        return Answer("Yes", "bad", facts)
+        return IsItUs("Yes", "bad", facts)
     if ours or troubles:
-        return Answer("Partly", "warn", facts)
+        return IsItUs("Partly", "warn", facts)
     if shards is not None:
         facts.append("Every shard is alive, and nothing waits to be stored.")
-    return Answer("No", "good" if not late else "plain", facts)
+    return IsItUs("No", "good" if not late else "plain", facts)
 
 
 def count_parties(items: Iterable[Mapping[str, Any]]) -> Counter[str]:

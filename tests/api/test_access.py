@@ -95,6 +95,8 @@ CASES = (
     Case("list_snapshots", "GET", "/workspaces/{w}/snapshots", "read"),
     Case("get_snapshot", "GET", "/workspaces/{w}/snapshots/bus-1", "read"),
     Case("report_health", "GET", "/workspaces/{w}/health", "read"),
+    Case("list_connection_states", "GET", "/workspaces/{w}/connections", "read"),
+    Case("show_trends", "GET", "/workspaces/{w}/trends?device_id=bus-1", "read"),
     Case("list_issues", "GET", "/workspaces/{w}/issues", "read"),
     Case("list_cycles", "GET", "/workspaces/{w}/cycles", "read"),
     Case("run_cycle_now", "POST", "/workspaces/{w}/cycles", "control", {"when": "now"}, 202),

@@ -28,6 +28,8 @@ MOST = {
     "": 1,
     "/health": 3,
     "/issues": 3,
+    "/connections": 2,
+    "/trends?device_id=bus-1": 2,
     "/snapshots": 3,
     "/snapshots/bus-1": 3,
     "/devices": 2,

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from domain.device_day import DayQuery, DeviceDayRow
+from domain.trends import TrendQuery
 from tests.isolation.fleets import BASE, OURS, Harness, ago
 from tests.isolation.indicator_scenarios import EDGES
 from tests.isolation.scenario import drives
@@ -75,3 +76,37 @@ async def list_where_devices_have_been(harness: Harness) -> Any:
 async def list_our_starts(harness: Harness) -> Any:
     load = harness.stores.reads.list_starts
     return await load(frozenset([OURS])), await load(frozenset(["nowhere"]))
+
+
+OURS_ARE_EARLIER = (
+    f"UPDATE events SET recorded_at = recorded_at - interval '5 min' WHERE workspace_id = '{OURS}'",
+)
+OURS_SAY_LITTLE = (
+    f"""
+    UPDATE events SET readings = '{{}}', recorded_at = recorded_at + interval '30 s'
+    WHERE workspace_id = '{OURS}'
+    """,
+)
+
+
+async def _load_trends(harness: Harness) -> Any:
+    """Leave out the times of arrival, which the run makes."""
+    spans = [(ago(12), BASE), (BASE, BASE + timedelta(hours=5))]
+    query = TrendQuery(["bus-1", "bus-2", "bus-8"], spans, "soc_percent")
+    points = await harness.stores.reads.load_trends(OURS, query)
+    return sorted((point.device_id, point.place, point.value) for point in points)
+
+
+@drives("load_trends", prepared=OURS_ARE_EARLIER)
+async def load_our_trends(harness: Harness) -> Any:
+    return await _load_trends(harness)
+
+
+@drives("load_trends", prepared=OURS_SAY_LITTLE)
+async def load_our_trends_without_values(harness: Harness) -> Any:
+    return await _load_trends(harness)
+
+
+@drives("list_connection_states", prepared=EDGES)
+async def list_our_connection_states(harness: Harness) -> Any:
+    return await harness.stores.reads.list_connection_states(OURS)
