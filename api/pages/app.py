@@ -12,6 +12,7 @@ from quart_trio import QuartTrio
 from api.pages.assets import PATH as ASSET_PATH
 from api.pages.assets import get_asset
 from api.pages.contract import Contract
+from api.pages.device import declare_device
 from api.pages.fleet import declare_fleet
 from api.pages.page import Pages
 from api.pages.settings import declare_settings
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _PAGES: Final[tuple[Callable[[Pages], None], ...]] = (
     declare_sign_in,
     declare_fleet,
+    declare_device,
     declare_settings,
 )
 

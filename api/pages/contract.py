@@ -18,7 +18,7 @@ from quart import request
 from api.auth import INSIDE, Inside
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from hypercorn.typing import (
         ASGIFramework,
@@ -98,21 +98,32 @@ class Contract:
         """
         found: dict[str, Any] = {}
         refused: list[ContractRefused] = []
-        places = trio.CapacityLimiter(AT_ONCE)
 
         async def ask(name: str, question: Question, scope: trio.CancelScope) -> None:
-            async with places:
-                try:
-                    found[name] = (await self.demand(viewer, question)).json
-                except ContractRefused as refusal:
-                    refused.append(refusal)
-                    scope.cancel()
+            try:
+                found[name] = (await self.demand(viewer, question)).json
+            except ContractRefused as refusal:
+                refused.append(refusal)
+                scope.cancel()
 
-        async with trio.open_nursery() as nursery:
-            for name, question in questions.items():
-                nursery.start_soon(ask, name, question, nursery.cancel_scope)
+        await _ask_each(questions, ask)
         if refused:
             raise refused[0]
+        return found
+
+    async def get_each(
+        self, viewer: Viewer, questions: Mapping[str, Question]
+    ) -> dict[str, ContractAnswer]:
+        """Return the answers of several reads by name, refusals too, AT_ONCE at a time.
+
+        For a page that shows what it has when a part of it cannot be read.
+        """
+        found: dict[str, ContractAnswer] = {}
+
+        async def ask(name: str, question: Question, _: trio.CancelScope) -> None:
+            found[name] = await self.ask(viewer, question)
+
+        await _ask_each(questions, ask)
         return found
 
     async def demand(self, viewer: Viewer, question: Question) -> ContractAnswer:
@@ -150,6 +161,21 @@ class Contract:
             "state": ConnectionState({INSIDE: Inside(viewer.access, viewer.address)}),
             "extensions": {},
         }
+
+
+async def _ask_each(
+    questions: Mapping[str, Question],
+    ask: Callable[[str, Question, trio.CancelScope], Awaitable[None]],
+) -> None:
+    places = trio.CapacityLimiter(AT_ONCE)
+
+    async def take_place(name: str, question: Question, scope: trio.CancelScope) -> None:
+        async with places:
+            await ask(name, question, scope)
+
+    async with trio.open_nursery() as nursery:
+        for name, question in questions.items():
+            nursery.start_soon(take_place, name, question, nursery.cancel_scope)
 
 
 class _InnerExchange:

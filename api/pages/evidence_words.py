@@ -120,7 +120,7 @@ def _tell_next_poll(evidence: Facts, teller: Teller) -> Finding:
 
 def _tell_waiting(evidence: Facts, _: Teller) -> Finding:
     waiting = evidence["oldest_waiting_seconds"]
-    if not waiting:
+    if not waiting or waiting < 1:
         return Finding(GOOD, "No data of the workspace waits to be stored.")
     text = f"The oldest data of the workspace has waited for {show_age(waiting)} to be stored."
     return Finding(BAD if waiting > 30 else PLAIN, text)
