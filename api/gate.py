@@ -305,6 +305,6 @@ def _take_place(places: PlacesInFlight, caller: Caller, traffic: HttpTraffic) ->
     shortage = places.take(caller)
     if shortage is not None:
         traffic.shed += 1
-        traffic.refused[shortage.value] += 1
+        traffic.refused[f"stream_{shortage}" if caller.is_stream else shortage.value] += 1
         raise Problem(OVERLOADED, _SHORTAGES[shortage], retry_after_seconds=RETRY_AFTER_SECONDS)
     return caller

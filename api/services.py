@@ -13,6 +13,7 @@ from api.addresses import TrustedProxies
 from api.frame import FrameLimits
 from api.gate import GateLimits
 from api.legacy_answers import LegacyAnswers
+from api.pages.live_limits import StreamLimits
 from api.senders import Senders
 from api.settings_pages import EVERYWHERE, SettingsPages
 from api.traffic import HttpTraffic
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from api.exposition import Exposition
     from api.jwt_access import JwtAccess
     from api.key_uses import KeyUses
+    from api.pages.live_board import LiveBoard
     from ports.changes import ChangeHistory
     from ports.cutovers import Cutovers
     from ports.indicators import Indicators
@@ -104,3 +106,5 @@ class ApiServices:
     exposition: Exposition | None = None  # None: there is no /metrics
     metrics_open: bool = False  # /metrics asks for no key
     settings_pages: SettingsPages = EVERYWHERE
+    live: LiveBoard | None = None  # None: no page is live
+    stream_limits: StreamLimits = field(default_factory=StreamLimits)

@@ -52,13 +52,23 @@ class Verdict(NamedTuple):
     evidence: Mapping[str, Any]
 
 
-class _Shared(NamedTuple):
+class Decision(NamedTuple):
+    """State and reason of one device at one instant, without the evidence: see Verdict."""
+
+    state: State
+    reason: HealthReason
+    party: Party
+    causes: tuple[Cause, ...]
+    old_signals: tuple[str, ...]
+    thresholds: Thresholds
+
+
+class _Limits(NamedTuple):
     """What the devices of one connection with equal limits share at one instant."""
 
     thresholds: Thresholds
     cutoffs: Cutoffs
     signal_rules: SignalRules
-    evidence: SharedEvidence
 
 
 class Judge:
@@ -70,55 +80,67 @@ class Judge:
 
     def __init__(self, now: datetime) -> None:
         self._now = now
-        self._shared: dict[tuple[str, str, PolicyOverride, bool], _Shared] = {}
+        self._limits: dict[tuple[str, str, PolicyOverride, bool], _Limits] = {}
+        self._evidence: dict[tuple[str, str], SharedEvidence] = {}
 
     def judge(self, facts: HealthFacts) -> Verdict:
         """Return state, reason and evidence of one device (FR-012)."""
-        shared, now = self._find_shared(facts), self._now
-        received_at, activated_at = facts.last_update_received_at, facts.device.activated_at
-        thresholds = shared.thresholds
-        state = state_of(received_at, activated_at, shared.cutoffs)
-        silent_signals = find_silent_signals(facts.document, shared.signal_rules, now)
-        causes: tuple[Cause, ...] = ()
-        if state is State.HEALTHY:
-            decided = decide_fresh(facts, thresholds, silent_signals)
-        else:
-            decided, causes = decide_late(facts, state, thresholds, now)
-        evidence = gather_evidence(facts, causes, shared.evidence, now)
+        decision, now = self.decide(facts), self._now
+        received_at = facts.last_update_received_at
+        evidence = gather_evidence(facts, decision.causes, self._find_evidence(facts), now)
+        thresholds = decision.thresholds
         return Verdict(
-            state=state,
-            reason=decided.reason,
-            party=decided.party,
-            causes=causes,
+            state=decision.state,
+            reason=decision.reason,
+            party=decision.party,
+            causes=decision.causes,
             freshness_age_seconds=None if received_at is None else age_seconds(received_at, now),
             away_for_seconds=evidence["away_for_seconds"],
             provider_lag_seconds=facts.lag_seconds,
-            old_signals=silent_signals,
+            old_signals=decision.old_signals,
             thresholds=thresholds,
             grace_exceeded_at=(
-                activated_at + timedelta(seconds=thresholds.grace_seconds)
-                if state is State.CONFIGURED_NO_DATA
+                facts.device.activated_at + timedelta(seconds=thresholds.grace_seconds)
+                if decision.state is State.CONFIGURED_NO_DATA
                 else None
             ),
             evidence=evidence,
         )
 
-    def _find_shared(self, facts: HealthFacts) -> _Shared:
+    def decide(self, facts: HealthFacts) -> Decision:
+        """Return state and reason of one device: the verdict without its evidence."""
+        limits, now = self._find_limits(facts), self._now
+        state = state_of(facts.last_update_received_at, facts.device.activated_at, limits.cutoffs)
+        silent_signals = find_silent_signals(facts.document, limits.signal_rules, now)
+        causes: tuple[Cause, ...] = ()
+        if state is State.HEALTHY:
+            decided = decide_fresh(facts, limits.thresholds, silent_signals)
+        else:
+            decided, causes = decide_late(facts, state, limits.thresholds, now)
+        return Decision(
+            state, decided.reason, decided.party, causes, silent_signals, limits.thresholds
+        )
+
+    def _find_limits(self, facts: HealthFacts) -> _Limits:
         device = facts.device
         on_calls = facts.lives_on_calls
         key = (device.workspace_id, device.provider_id, device.override, on_calls)
-        shared = self._shared.get(key)
-        if shared is None:
+        limits = self._limits.get(key)
+        if limits is None:
             thresholds = resolve_thresholds(
                 facts.workspace, facts.connection, device, lives_on_calls=on_calls
             )
-            shared = self._shared[key] = _Shared(
-                thresholds,
-                cutoffs(thresholds, self._now),
-                SignalRules(facts.workspace, thresholds),
-                gather_shared_evidence(facts, self._now),
+            limits = self._limits[key] = _Limits(
+                thresholds, cutoffs(thresholds, self._now), SignalRules(facts.workspace, thresholds)
             )
-        return shared
+        return limits
+
+    def _find_evidence(self, facts: HealthFacts) -> SharedEvidence:
+        key = (facts.device.workspace_id, facts.device.provider_id)
+        evidence = self._evidence.get(key)
+        if evidence is None:
+            evidence = self._evidence[key] = gather_shared_evidence(facts, self._now)
+        return evidence
 
 
 def judge_health(facts: HealthFacts, now: datetime) -> Verdict:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from actors.statistics import IngestStatistics, RollupStatistics, ShardStatistics, UpkeepStatistics
 from api.jwt_access import JwtStatistics
+from api.pages.live_board import LiveStatistics
 from api.record_models import RecordModels
 from api.traffic import HttpStatistics
 from domain.coalesce import BufferStatistics
@@ -35,6 +36,7 @@ _PARTS: Final[tuple[type, ...]] = (
     IngestStatistics,
     JwtStatistics,
     LegacyStatistics,
+    LiveStatistics,
     MailboxStatistics,
     PoolsStatistics,
     RefusalStatistics,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         UpkeepStatistics,
     )
     from api.jwt_access import JwtStatistics
+    from api.pages.live_board import LiveStatistics
     from api.traffic import HttpStatistics
     from legacy.client import LegacyStatistics
     from providers.http import HttpPoolStatistics
@@ -37,6 +38,7 @@ class PartStatistics:
     legacy_http: HttpPoolStatistics
     http: HttpStatistics  # the API's listener
     probes: HttpStatistics  # the probes' listener
+    live: LiveStatistics  # pages that keep themselves true
     traces: TraceStatistics | None  # None: no address for them is configured
 
 

@@ -26,6 +26,7 @@ from actors.waits import ProviderWaits
 from api.app import create_app, create_probe_app
 from api.exposition import Exposition
 from api.key_uses import KeyUses
+from api.pages.live_board import LiveBoard
 from api.services import ApiServices
 from api.traffic import HttpTraffic
 from lastheard.credentials import CredentialReader
@@ -54,6 +55,7 @@ from storage.indicators import PostgresIndicators
 from storage.ingest import PostgresIngestStore
 from storage.keys import PostgresKeys
 from storage.legacy_syncs import PostgresLegacySyncs
+from storage.live import PostgresLiveReads
 from storage.migrations import check_schema
 from storage.parity import PostgresParityReads
 from storage.pools import Pools
@@ -102,6 +104,7 @@ class Service:
         self.keys = PostgresKeys(self.database.api)
         self._key_uses = KeyUses(self.keys)
         self._reads = PostgresReads(self.database.api)
+        self._live = LiveBoard(PostgresLiveReads(self.database.api))
         self._upkeep_store = PostgresUpkeepStore(collecting)
 
         # Providers: one dialler and one HTTP pool for all, one object per type.
@@ -206,6 +209,7 @@ class Service:
             exposition=Exposition(self.metrics.gatherer(self.totals, self.readiness, self._reads)),
             metrics_open=self._settings.metrics_open,
             settings_pages=self._settings.settings_pages_flag,
+            live=self._live,
         )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -236,6 +240,8 @@ class Service:
                     root.start("rollups", self._rollups.run, restart=Restart.PERMANENT)
                     # Not essential: it writes when keys were last used. Restarted alone.
                     root.start("key_uses", self._key_uses.run, restart=Restart.PERMANENT)
+                    # Not essential: pages reload themselves without it. Restarted alone.
+                    root.start("live_pages", self._live.run, restart=Restart.PERMANENT)
                     # Not essential: it measures how late the event loop is. Restarted alone.
                     report_lag = partial(report_loop_lag, self.metrics.measures.loop_lag_seconds)
                     root.start("loop_lag", report_lag, restart=Restart.PERMANENT)
@@ -308,6 +314,7 @@ class Service:
 
     async def _stop_being_ready(self) -> None:
         self._draining = True
+        self._live.end()  # live pages come back to another shard
         await trio.lowlevel.checkpoint()
 
     async def _wait_for_load_balancers(self) -> None:
@@ -380,6 +387,7 @@ class Service:
             "legacy_http": self._legacy.pool.statistics(),
             "http": self._traffic.statistics(),
             "probes": self._probe_traffic.statistics(),
+            "live": self._live.statistics(),
             "traces": spans.statistics(),
         }
 

@@ -92,10 +92,11 @@ class _Class(NamedTuple):
     stale_on_calls_behind: timedelta
 
 
-class _Configuration(NamedTuple):
-    """The answer of the first statement. `classes` are the columns that page_health takes.
+class FleetConfiguration(NamedTuple):
+    """How a fleet is configured: the answer of the first statement.
 
-    `changes` grows with every change to any of the workspaces.
+    `classes` are the columns that page_health takes. `changes` grows with every change to any of
+    the workspaces.
     """
 
     changes: int
@@ -128,7 +129,7 @@ async def count_states(
     query = HealthQuery(limit=0, now=now, with_inactive=True)
     (first, *_), _ = await _fetch(database, allowed, query, by_workspace=True)
     found: dict[str, dict[str, int]] = orjson.loads(first["counts"])
-    return first["evaluated_at"], {name: _to_counts(counts) for name, counts in found.items()}
+    return first["evaluated_at"], {name: to_counts(counts) for name, counts in found.items()}
 
 
 async def measure_fleet(
@@ -158,7 +159,7 @@ def _to_figures(first: Any, ages: Sequence[Any], buckets: int) -> FleetFigures:
     counted = {row["bucket"]: row["devices"] for row in ages}
     return FleetFigures(
         first["evaluated_at"],
-        {name: _to_counts(counts) for name, counts in found.items()},
+        {name: to_counts(counts) for name, counts in found.items()},
         tuple(counted.get(bucket, 0) for bucket in range(buckets)),
         sum(row["seconds"] for row in ages),
     )
@@ -166,7 +167,7 @@ def _to_figures(first: Any, ages: Sequence[Any], buckets: int) -> FleetFigures:
 
 async def _fetch(
     database: Database, allowed: list[str] | None, query: HealthQuery, *, by_workspace: bool
-) -> tuple[Sequence[Any], _Configuration]:
+) -> tuple[Sequence[Any], FleetConfiguration]:
     """Return the rows of page_health, one at least, and the configuration that they are judged by.
 
     `by_workspace` asks for the counts of each workspace instead of those of all.
@@ -191,24 +192,38 @@ async def _run_unchanged(
 
 async def _judge(
     connection: Connection, allowed: list[str] | None, query: HealthQuery, *, by_workspace: bool
-) -> tuple[Sequence[Any], _Configuration] | None:
+) -> tuple[Sequence[Any], FleetConfiguration] | None:
     classes = await connection.fetch(
         sql("list_threshold_classes"), allowed, query.with_inactive, query.by_read_owner
     )
-    configuration = _read_configuration(classes)
-    wanted = {
-        **configuration.classes,
-        **_position(query),
-        "workspaces": allowed,
-        "now": query.now,
-        "by_workspace": by_workspace,
-    }
+    configuration = read_configuration(classes)
+    wanted = page_parameters(query, configuration, allowed=allowed, by_workspace=by_workspace)
     rows = await connection.fetch(*bound("page_health", **wanted))
     unchanged = rows[0]["changes"] == configuration.changes
     return (rows, configuration) if unchanged else None
 
 
-def _read_configuration(rows: Sequence[Any]) -> _Configuration:
+def page_parameters(
+    query: HealthQuery,
+    configuration: FleetConfiguration,
+    *,
+    allowed: list[str] | None,
+    by_workspace: bool,
+) -> dict[str, Any]:
+    """Return the parameters of page_health for a report."""
+    return {
+        **configuration.classes,
+        **_position(query),
+        "workspaces": allowed,
+        "now": query.now,
+        "by_workspace": by_workspace,
+        "rows_of": None,
+        "since": None,
+        "with_as_of": False,
+    }
+
+
+def read_configuration(rows: Sequence[Any]) -> FleetConfiguration:
     """From the classes of devices with equal thresholds; one row at least, which may name none."""
     workspaces: dict[str, Workspace] = {}
     connections: dict[tuple[str, str], ProviderConnection] = {}
@@ -224,7 +239,7 @@ def _read_configuration(rows: Sequence[Any]) -> _Configuration:
             connections[key] = to_connection(Prefixed(row, "p_"))
             changed_at[key] = row["p_active_changed_at"]
         classes.append(_to_class(row, workspaces[workspace_id], connections[key]))
-    return _Configuration(
+    return FleetConfiguration(
         rows[0]["changes"],
         frozenset(rows[0]["left_to_legacy"] or ()),
         workspaces,
@@ -292,24 +307,40 @@ def _filter(devices: DeviceFilter) -> dict[str, Any]:
     }
 
 
-def _to_page(rows: Sequence[Any], configuration: _Configuration) -> HealthPage:
+def _to_page(rows: Sequence[Any], configuration: FleetConfiguration) -> HealthPage:
     first = rows[0]  # there is one, since the counts stand beside an empty page too
-    counts = _to_counts(orjson.loads(first["counts"]).get("", {}))
-    collectors = {row["workspace_id"]: _to_collector(row) for row in rows if row["is_first"]}
-    records = {
-        (row["workspace_id"], row["provider_id"]): to_connection_record(row)
-        for row in rows
-        if row["is_first_of_connection"]
-    }
-    found = [
-        _to_facts(row, configuration, collectors, records)
-        for row in rows
-        if row["device_id"] is not None
-    ]
+    counts = to_counts(orjson.loads(first["counts"]).get("", {}))
+    found = to_health_facts(rows, configuration, read_shared(rows))
     return HealthPage(first["evaluated_at"], counts, found, configuration.left_to_legacy)
 
 
-def _to_counts(counted: Mapping[str, int]) -> dict[State, int]:
+class SharedFacts(NamedTuple):
+    """What devices of a page share: the collector of a workspace, the record of a connection."""
+
+    collectors: Mapping[str, CollectorRecord]
+    records: Mapping[tuple[str, str], ConnectionRecord]
+
+
+def read_shared(rows: Sequence[Any]) -> SharedFacts:
+    """Return what the devices of one answer of page_health share."""
+    return SharedFacts(
+        {row["workspace_id"]: _to_collector(row) for row in rows if row["is_first"]},
+        {
+            (row["workspace_id"], row["provider_id"]): to_connection_record(row)
+            for row in rows
+            if row["is_first_of_connection"]
+        },
+    )
+
+
+def to_health_facts(
+    rows: Sequence[Any], configuration: FleetConfiguration, shared: SharedFacts
+) -> list[HealthFacts]:
+    """Return the facts of those rows of page_health that name a device."""
+    return [_to_facts(row, configuration, shared) for row in rows if row["device_id"] is not None]
+
+
+def to_counts(counted: Mapping[str, int]) -> dict[State, int]:
     return dict.fromkeys(State, 0) | {State(name): n for name, n in counted.items()}
 
 
@@ -325,20 +356,15 @@ def _to_collector(row: Any) -> CollectorRecord:
     )
 
 
-def _to_facts(
-    row: Any,
-    configuration: _Configuration,
-    collectors: Mapping[str, CollectorRecord],
-    records: Mapping[tuple[str, str], ConnectionRecord],
-) -> HealthFacts:
+def _to_facts(row: Any, configuration: FleetConfiguration, shared: SharedFacts) -> HealthFacts:
     device = to_device(row)
     key = (device.workspace_id, device.provider_id)
     return HealthFacts(
         workspace=configuration.workspaces[device.workspace_id],
         connection=configuration.connections[key],
         device=device,
-        connection_record=records[key],
-        collector=collectors[device.workspace_id],
+        connection_record=shared.records[key],
+        collector=shared.collectors[device.workspace_id],
         version=row["version"],
         document=read_values(row["document"]),
         **{name: row[name] for name in _DEVICE_FACTS},

@@ -25,6 +25,7 @@ from storage.ingest import PostgresIngestStore
 from storage.keys import PostgresKeys
 from storage.leases import PostgresLeaseStore
 from storage.legacy_syncs import PostgresLegacySyncs
+from storage.live import PostgresLiveReads
 from storage.migrations import migrate_blocking
 from storage.notices import PostgresNotices
 from storage.parity import PostgresParityReads, PostgresParityStore
@@ -83,6 +84,7 @@ class Stores:
     parity_reads: ParityReads
     guardrails: GuardrailStore
     sign_ins: PostgresSignIns
+    live: PostgresLiveReads
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -159,6 +161,7 @@ def make_postgres_stores(database: Database) -> Stores:
         PostgresParityReads(database),
         PostgresGuardrailStore(database),
         PostgresSignIns(database),
+        PostgresLiveReads(database),
     )
 
 

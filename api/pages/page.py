@@ -21,6 +21,7 @@ from api.auth import find_address
 from api.frame import ROUTE
 from api.keys import Scope
 from api.pages.guard import add_headers, check_form
+from api.pages.live_stream import open_stream
 from api.pages.refusals import install_refusals
 from api.pages.rendering import render
 from api.pages.viewer import Viewer, current_viewer, read_ticket, view_as
@@ -34,13 +35,16 @@ if TYPE_CHECKING:
     from quart_trio import QuartTrio
 
     from api.pages.contract import Contract
+    from api.pages.live_watch import Watch
     from api.services import ApiServices
 
 SIGN_IN_PATH: Final = "/sign-in"
+STREAMS_END_WITH: Final = "/live"  # as api/visitors.py knows them
 
 Values = Mapping[str, Any]
 ShowPage = Callable[..., Awaitable[Values]]
 DoAction = Callable[..., Awaitable[ResponseReturnValue]]
+DeclareWatch = Callable[..., Awaitable["Watch"]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +106,26 @@ class Pages:
                 )
             )
             return do
+
+        return remember
+
+    def live(
+        self, path: str, *, scope: Scope | None = Scope.READ
+    ) -> Callable[[DeclareWatch], DeclareWatch]:
+        """Decorate a function that says what the live page at `path` watches: its stream.
+
+        The stream's address is the page's with `/live` behind it.
+        """
+
+        def remember(declare: DeclareWatch) -> DeclareWatch:
+            async def answer(**parts: str) -> Response:
+                return open_stream(self.services, await declare(**parts))
+
+            stream_path = f"{path.rstrip('/')}{STREAMS_END_WITH}"
+            self._add(
+                PageRoute(path=stream_path, name=declare.__name__, handler=answer, scope=scope)
+            )
+            return declare
 
         return remember
 

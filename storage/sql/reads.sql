@@ -63,6 +63,10 @@ LEFT JOIN providers p ON p.workspace_id = c.workspace_id AND p.provider_id = c.p
 -- (now), or read after the snapshot was taken, so that nothing seen is younger. One row at least,
 -- since the counts stand beside an empty page too.
 -- Counts are those of each workspace (by_workspace), or of all of them under the empty name.
+-- The page may be of some of the workspaces (rows_of), and of the rows that were written since an
+-- earlier answer, with one device of each connection (since: the `as_of` of that answer). A row that
+-- its snapshot did not show has an xmin of at least as_of, the oldest transaction that ran then.
+-- Others may have one, too. A negative age is that of a row from before 2^31 transactions.
 -- The worklist's order is HealthFacts.away_since; least() ignores nulls. Observed at -infinity is a
 -- clock that was never set (0001-01-01), from before such times were refused: it is not known.
 -- What is known of a connection stands in one of its rows only (is_first_of_connection), and what is
@@ -107,6 +111,8 @@ WITH moment AS MATERIALIZED (
            AND (:search::text IS NULL
                 OR strpos(lower(concat_ws(chr(10), d.vehicle_id, d.vehicle_name, d.device_id,
                                           d.external_id)), :search) > 0) AS is_wanted,
+           (:since::xid IS NULL OR age(d.xmin) BETWEEN 0 AND age(:since)
+            OR age(s.xmin) BETWEEN 0 AND age(:since)) AS is_written,
            CASE WHEN :by_silence::boolean THEN away.since ELSE 'epoch' END AS rank,
            CASE WHEN s.last_update_received_at IS NULL THEN
                     CASE WHEN d.activated_at < c.grace_before THEN 'configured-no-data'
@@ -142,6 +148,11 @@ WITH moment AS MATERIALIZED (
     SELECT * FROM judged
     WHERE (:states::text[] IS NULL OR state = ANY (:states)) AND is_wanted
       AND (:device_id::text IS NULL OR device_id = :device_id)
+      AND (:rows_of::text[] IS NULL OR workspace_id = ANY (:rows_of))
+      AND (is_written OR (workspace_id, provider_id, device_id) IN (
+               SELECT workspace_id, provider_id, min(device_id) FROM judged
+               WHERE :since IS NOT NULL
+               GROUP BY workspace_id, provider_id))
       AND (:after_workspace_id::text IS NULL
            OR (rank, workspace_id, device_id) > (coalesce(:after_since::timestamptz, 'epoch'),
                                                  :after_workspace_id, :after_device_id::text))
@@ -152,7 +163,9 @@ WITH moment AS MATERIALIZED (
            row_number() OVER (PARTITION BY workspace_id, provider_id) = 1 AS is_first_of_connection
     FROM page
 )
-SELECT moment.evaluated_at, stamp.changes, counts.counts, facts.*
+SELECT moment.evaluated_at, stamp.changes, counts.counts,
+       CASE WHEN :with_as_of::boolean THEN pg_snapshot_xmin(pg_current_snapshot())::xid END AS as_of,
+       facts.*
 FROM moment CROSS JOIN stamp CROSS JOIN counts LEFT JOIN (
     SELECT page.rank, d.*, s.version, n.document, s.last_update_received_at,
            nullif(s.last_observed_at, '-infinity') AS last_observed_at,

@@ -25,6 +25,7 @@ from actors.waits import ProviderWaits
 from api.app import PREFIX, ApiServices, create_app
 from api.key_uses import KeyUses
 from api.keys import Scope, mint_key
+from api.pages.live_board import LiveBoard
 from domain.cycles import CycleEnd, CycleKey, CycleOutcome, CycleTrigger
 from domain.model import (
     ConnectionFact,
@@ -112,6 +113,7 @@ class Harness:
         self.key_uses = KeyUses(stores.keys)
         self.ready = {"ingest": True, "lanes": True}
         self.tokens: dict[str, str] = {}
+        self.board = LiveBoard(stores.live)
         self.services = self.make_services()
         self.client: TestClientProtocol = create_app(self.services).test_client()
 
@@ -139,6 +141,7 @@ class Harness:
             "keys": self.stores.keys,
             "key_uses": self.key_uses,
             "sign_ins": self.stores.sign_ins,
+            "live": self.board,
             "ingest": self.ingest,
             "nudges": self.nudged,
             "providers": providers,
