@@ -18,7 +18,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import structlog
 import trio
 
 from api.pages.live_news import CountNews, MarkNews
@@ -27,13 +26,13 @@ from api.pages.live_rows import FULL, LEGACY, WorkspaceRows
 from domain.health import Judge
 from runtime.faults import EnvironmentFault
 from runtime.flag import Flag
-from runtime.logs import EdgeLog
+from runtime.logs import EdgeLog, get_logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime
 
-    from api.pages.live_reading import Reading
+    from api.pages.live_reading import BoardReading
     from api.pages.live_watch import Watch
     from ports.live import LiveReads
 
@@ -82,7 +81,7 @@ class LiveBoard:
         self._watched_until: dict[str, float] = {}
         self._news = Flag()
         self._wanted = Flag()
-        self._edge = EdgeLog(structlog.get_logger(__name__), "live_pages")
+        self._edge = EdgeLog(get_logger("live_pages"), "live_pages")
         self._work_seconds = 0.0
 
     # --- Pages
@@ -222,7 +221,7 @@ class LiveBoard:
         marked = frozenset[str]().union(*(watch.topics_of for watch in self._watches))
         return None if wanted is None else wanted | self.spaces.keys(), marked
 
-    def _leave_to_legacy(self, reading: Reading, tick: int) -> None:
+    def _leave_to_legacy(self, reading: BoardReading, tick: int) -> None:
         for name, space in self.spaces.items():
             if name in reading.left_to_legacy:
                 space.stop_being_live(LEGACY, tick)
@@ -230,7 +229,7 @@ class LiveBoard:
     # --- Reading and judging
 
     async def _read_all(
-        self, names: Iterable[str], counted: frozenset[str] | None, reading: Reading, tick: int
+        self, names: Iterable[str], counted: frozenset[str] | None, reading: BoardReading, tick: int
     ) -> None:
         wanted = [name for name in names if name not in reading.left_to_legacy]
         if not wanted:
@@ -259,7 +258,7 @@ class LiveBoard:
                 await trio.lowlevel.checkpoint()
         return worked
 
-    def _differs(self, space: WorkspaceRows, reading: Reading) -> bool:
+    def _differs(self, space: WorkspaceRows, reading: BoardReading) -> bool:
         """Return whether the rows give other counts than the database."""
         if not space.is_read:
             return False

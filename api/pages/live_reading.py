@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 ROWS_OF_ONE_QUERY: Final = 2000
 
 
-class Reading(NamedTuple):
+class BoardReading(NamedTuple):
     """What one reading found. `counts` are by workspace, of those with devices only."""
 
     evaluated_at: datetime
@@ -40,7 +40,7 @@ class LiveReader:
 
     async def read_written(
         self, spaces: Mapping[str, WorkspaceRows], counted: frozenset[str] | None
-    ) -> Reading:
+    ) -> BoardReading:
         """Put what was written into `spaces`, which were read before, and count the devices.
 
         `counted`: the workspaces to count, those of `spaces` among them; None: all.
@@ -56,7 +56,7 @@ class LiveReader:
             answer = await self._reads.load_live(query)
         # Only now: after a failure everything since the reading before is read again.
         self._as_of = first.as_of
-        return Reading(first.evaluated_at, first.counts, first.left_to_legacy)
+        return BoardReading(first.evaluated_at, first.counts, first.left_to_legacy)
 
     async def read_all(
         self, names: Iterable[str], counted: frozenset[str] | None, now: datetime

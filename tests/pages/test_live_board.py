@@ -125,7 +125,7 @@ async def test_a_workspace_that_is_switched_off_says_so(harness: Harness) -> Non
     assert page.rows["north/bus-1"]["reason"] == "switched_off"
 
 
-async def test_a_page_that_missed_many_ticks_gets_one_merged_difference(harness: Harness) -> None:
+async def test_missed_ticks_come_as_one_merged_difference(harness: Harness) -> None:
     page = await open_page(harness)
     for value in range(5):
         await harness.report("bus-1", soc_percent=50.0 + value)
