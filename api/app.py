@@ -59,6 +59,7 @@ from api.trends import declare_trends
 from api.visitors import Visitors
 from api.workspace_list import declare_workspace_list
 from api.workspaces import declare_workspaces
+from api.wrong_keys import WrongKeys
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -140,8 +141,9 @@ def create_app(services: ApiServices) -> QuartTrio:
     install_authorization(app, operations, services)
     install_compression(app, operations)
     install_problem_handlers(app)
-    split = _add_pages(app, operations, services)
-    gate = _key_gate(operations, services, split)
+    wrong_keys = WrongKeys(services.traffic, services.gate_limits.wrong_keys_per_second)
+    split = _add_pages(app, operations, services, wrong_keys)
+    gate = _key_gate(operations, services, split, wrong_keys)
     install_frame(app, services.traffic, gate, services.limits, services.measures)
     return app
 
@@ -152,17 +154,21 @@ async def _show_route() -> None:
     scope[ROUTE] = request.endpoint or UNMATCHED_ROUTE
 
 
-def _add_pages(app: QuartTrio, operations: Operations, services: ApiServices) -> Split:
+def _add_pages(
+    app: QuartTrio, operations: Operations, services: ApiServices, wrong_keys: WrongKeys
+) -> Split:
     """Put the pages before the API: what is not the API's is theirs."""
     api = cast("ASGIFramework", app.asgi_app)
-    pages = create_pages_app(services, api, PREFIX)
+    pages = create_pages_app(services, api, PREFIX, wrong_keys)
     outside = [each.path for each in operations if not each.path.startswith(PREFIX)]
     split = Split(api, cast("ASGIFramework", pages), PREFIX, outside)
     app.asgi_app = split  # type: ignore[method-assign]
     return split
 
 
-def _key_gate(operations: Operations, services: ApiServices, split: Split) -> KeyGate:
+def _key_gate(
+    operations: Operations, services: ApiServices, split: Split, wrong_keys: WrongKeys
+) -> KeyGate:
     return KeyGate(
         services.keys,
         services.clock,
@@ -172,6 +178,7 @@ def _key_gate(operations: Operations, services: ApiServices, split: Split) -> Ke
         proxies=services.proxies,
         open_paths=[operation.path for operation in operations if operation.scope is None],
         visitors=Visitors(services.sign_ins, services.clock, is_of_api=split.is_of_api),
+        wrong_keys=wrong_keys,
     )
 
 

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from api.services import DatabaseTime
     from api.traffic import HttpTraffic
     from api.visitors import Visitors
+    from api.wrong_keys import WrongKeys
     from ports.keys import KeyLookup
 
 RETRY_AFTER_SECONDS = 1.0
@@ -125,6 +126,7 @@ class KeyGate:
         proxies: TrustedProxies,
         open_paths: Collection[str],
         visitors: Visitors,
+        wrong_keys: WrongKeys,
     ) -> None:
         self._keys = keys
         self._jwts = jwts
@@ -139,7 +141,7 @@ class KeyGate:
         self._tokens = TokenCache()
         self._rate_of_keys = RateBuckets(limits.requests_per_second)
         self._rate_of_addresses = RateBuckets(limits.requests_per_second)
-        self._wrong_keys = RateBuckets(limits.wrong_keys_per_second)
+        self._wrong_keys = wrong_keys
         self._held = 0
 
     async def admit(self, scope: HTTPScope) -> Caller:
@@ -201,9 +203,8 @@ class KeyGate:
             return await self._identify_token(header, address)
         except _WrongKey as wrong:
             answer = wrong.answer
-        self._traffic.wrong_keys += 1
         try:
-            self._check_rate(self._wrong_keys, address, "wrong_keys")
+            self._wrong_keys.count(address)
         except Problem:
             await self._delay_refusal()
             raise

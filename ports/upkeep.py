@@ -20,6 +20,7 @@ class Retention(NamedTuple):
     cycle_days: int = 30
     rejection_days: int = 30
     span_days: int = 90  # since the last cycle or refusal of the span; and counted hours
+    sign_in_days: int = 1  # since it was over
 
     @property
     def facts_days(self) -> int:

@@ -61,6 +61,7 @@ class PostgresUpkeepStore:
             "backlog_events": partial(self._delete, "drop_old_backlog_events", kept.edge_days),
             "indicator_hours": partial(self._delete, "drop_old_indicator_hours", kept.span_days),
             "quarantine": partial(self._delete, "drop_old_quarantine", kept.event_days),
+            "sign_ins": partial(self._delete, "drop_old_sign_ins", kept.sign_in_days),
         }
         dropped: dict[str, int] = {}
         faults: list[EnvironmentFault] = []

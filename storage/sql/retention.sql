@@ -196,3 +196,13 @@ WITH dropped AS (
     RETURNING 1
 )
 SELECT count(*) FROM dropped;
+
+-- name: drop_old_sign_ins
+-- By the end of the sign-in, early or in time. The table is small: no index serves this.
+WITH dropped AS (
+    DELETE FROM sign_ins WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM sign_ins
+        WHERE coalesce(ended_at, expires_at) < now() - make_interval(days => $1) LIMIT $2))
+    RETURNING 1
+)
+SELECT count(*) FROM dropped;

@@ -17,6 +17,7 @@ from api.problems import Problem
 from api.token_cache import REFUSED_SECONDS
 from api.traffic import HttpTraffic
 from api.visitors import Visitors
+from api.wrong_keys import WrongKeys
 from runtime.faults import EnvironmentFault
 from tests.api.standing_time import DatabaseClock
 
@@ -80,6 +81,7 @@ class Door:
             proxies=TrustedProxies(),
             open_paths=["/healthz"],
             visitors=Visitors(cast("Any", None), self.clock, is_of_api=lambda path: False),
+            wrong_keys=WrongKeys(self.traffic, limits.wrong_keys_per_second),
         )
 
     async def add_keys(self) -> None:
