@@ -39,6 +39,7 @@ from api.key_management import declare_keys
 from api.metrics import declare_metrics
 from api.operations import Operations
 from api.pages.app import Split, create_pages_app
+from api.pages.refusals import RefusalsOfPages
 from api.parity import declare_parity
 from api.plan import declare_plan
 from api.policy import declare_policy
@@ -144,7 +145,8 @@ def create_app(services: ApiServices) -> QuartTrio:
     wrong_keys = WrongKeys(services.traffic, services.gate_limits.wrong_keys_per_second)
     split = _add_pages(app, operations, services, wrong_keys)
     gate = _key_gate(operations, services, split, wrong_keys)
-    install_frame(app, services.traffic, gate, services.limits, services.measures)
+    encode = RefusalsOfPages(split.is_of_api)
+    install_frame(app, services.traffic, gate, services.limits, services.measures, encode)
     return app
 
 

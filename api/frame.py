@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import structlog
 import trio
@@ -45,9 +46,12 @@ if TYPE_CHECKING:
 
     from api.gate import Gate
     from api.in_flight import Caller
+    from api.problems import Encoded
     from api.traces import RequestTrace
     from api.traffic import HttpTraffic
     from runtime.measures import Measures
+
+    EncodeRefusal: TypeAlias = Callable[[HTTPScope, Problem, str], Encoded]
 
 FAREWELL_SECONDS = 2.0
 # The route of a request, which is written into its scope once the framework has found it. The
@@ -57,6 +61,11 @@ REFUSED_ROUTE = "refused"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 # For sending an answer of the frame's own: a client that does not read must not hold a task.
 REFUSAL_SECONDS = 5.0
+
+
+def encode_problem(scope: HTTPScope, problem: Problem, trace_id: str) -> Encoded:
+    """Return the problem document, whatever the client asked for."""
+    return problem.encoded(trace_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,13 +90,19 @@ def install_frame(
     gate: Gate,
     limits: FrameLimits | None = None,
     measures: Measures = UNMEASURED,
+    encode_refusal: EncodeRefusal = encode_problem,
 ) -> None:
-    """Put the frame around `app`, outermost, and set the framework's bounds. Call it once, last."""
+    """Put the frame around `app`, outermost, and set the framework's bounds. Call it once, last.
+
+    `encode_refusal` makes the answers to requests that do not reach the app.
+    """
     limits = limits or FrameLimits()
     app.config["MAX_CONTENT_LENGTH"] = limits.max_body_bytes
     app.config["BODY_TIMEOUT"] = limits.body_seconds
     app.config["RESPONSE_TIMEOUT"] = limits.response_seconds
-    framed = RequestFrame(cast("ASGIFramework", app.asgi_app), traffic, gate, limits, measures)
+    framed = RequestFrame(
+        cast("ASGIFramework", app.asgi_app), traffic, gate, limits, measures, encode_refusal
+    )
     app.asgi_app = framed  # type: ignore[method-assign]
 
 
@@ -101,12 +116,14 @@ class RequestFrame:
         gate: Gate,
         limits: FrameLimits,
         measures: Measures = UNMEASURED,
+        encode_refusal: EncodeRefusal = encode_problem,
     ) -> None:
         self._app = app
         self._traffic = traffic
         self._gate = gate
         self._limits = limits
         self._measures = measures
+        self._encode_refusal = encode_refusal
 
     async def __call__(
         self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable
@@ -118,7 +135,8 @@ class RequestFrame:
         trace = bind_trace_id(scope["headers"])
         structlog.contextvars.bind_contextvars(**{WITHOUT_KEY: True})
         count = _Count(scope, self._traffic, self._measures)
-        await self._run(scope, _Exchange(receive, send, trace, count, self._limits))
+        encode = partial(self._encode_refusal, scope)
+        await self._run(scope, _Exchange(receive, send, trace, count, self._limits, encode))
 
     async def _run(self, scope: HTTPScope, exchange: _Exchange) -> None:
         try:
@@ -204,12 +222,14 @@ class _Exchange:
         trace: RequestTrace,
         count: _Count,
         limits: FrameLimits,
+        encode: Callable[[Problem, str], Encoded],
     ) -> None:
         self._receive = receive
         self._send = send
         self.trace = trace
         self._count = count
         self._limits = limits
+        self._encode = encode
         self._arrived_bytes = 0
         self._body_done = trio.Event()  # it has arrived, or exceeds max_drain_bytes
         self.status: int | None = None  # of the response, once it has begun
@@ -253,7 +273,7 @@ class _Exchange:
             await self._refuse(problem)
 
     async def _refuse(self, problem: Problem) -> None:
-        status, headers, body = problem.encoded(self.trace.trace_id)
+        status, headers, body = self._encode(problem, self.trace.trace_id)
         raw = [
             (name.lower().encode("latin-1"), value.encode("latin-1"))
             for name, value in headers.items()

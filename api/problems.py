@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import orjson
 from pydantic import BaseModel, Field
@@ -70,6 +70,10 @@ class ProblemDocument(BaseModel):
     trace_id: str | None = Field(None, description="finds the request in the logs")
 
 
+# Status, headers and body.
+Encoded: TypeAlias = tuple[int, dict[str, str], bytes]
+
+
 class Problem(Exception):
     """A refusal of one request. Raise it anywhere below a handler; it becomes the response.
 
@@ -118,7 +122,7 @@ class Problem(Exception):
         shown = {name: value for name, value in members.items() if value is not None}
         return {**self.extensions, **shown}
 
-    def encoded(self, trace_id: str | None) -> tuple[int, dict[str, str], bytes]:
+    def encoded(self, trace_id: str | None) -> Encoded:
         """Return status, headers and body."""
         headers = {**self.headers, "Content-Type": PROBLEM_MEDIA_TYPE, "Cache-Control": "no-store"}
         if self.retry_after is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from quart_trio import QuartTrio
 
+from api.pages.account import declare_account
 from api.pages.assets import PATH as ASSET_PATH
 from api.pages.assets import get_asset
 from api.pages.contract import Contract
@@ -29,19 +30,27 @@ if TYPE_CHECKING:
     )
 
     from api.services import ApiServices
+    from api.wrong_keys import WrongKeys
 
+MAX_FORM_BYTES: Final = 64 * 1024
 _PAGES: Final[tuple[Callable[[Pages], None], ...]] = (
     declare_sign_in,
+    declare_account,
     declare_fleet,
     declare_device,
     declare_settings,
 )
 
 
-def create_pages_app(services: ApiServices, api: ASGIFramework, prefix: str) -> QuartTrio:
+def create_pages_app(
+    services: ApiServices, api: ASGIFramework, prefix: str, wrong_keys: WrongKeys
+) -> QuartTrio:
     """Return the application of the pages. `api` is asked for everything that they show."""
     app = QuartTrio("lastheard-pages", static_folder=None)
-    declare_pages(Pages(services, Contract(api, prefix))).install(app)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_FORM_BYTES
+    app.config["BODY_TIMEOUT"] = services.limits.body_seconds
+    app.config["RESPONSE_TIMEOUT"] = services.limits.response_seconds
+    declare_pages(Pages(services, Contract(api, prefix), wrong_keys)).install(app)
     return app
 
 

@@ -42,6 +42,7 @@ HEADERS: Final = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
 CSRF_FIELD: Final = "csrf"
+SAME_ORIGIN: Final = "same-origin"
 
 
 def add_headers(response: Response) -> Response:
@@ -58,12 +59,13 @@ def check_origin() -> None:
     Browsers name the sender of every POST. A request that names none comes from no browser page.
     """
     origin = request.headers.get("Origin")
-    if origin is not None:
-        is_ours = origin.partition("://")[2] == request.host
-    else:
-        is_ours = request.headers.get("Sec-Fetch-Site", "same-origin") == "same-origin"
-    if not is_ours:
-        raise Problem(FOREIGN_FORM, "The form was sent by a page of another site.")
+    is_foreign = origin is not None and origin.partition("://")[2] != request.host
+    if is_foreign or request.headers.get("Sec-Fetch-Site", SAME_ORIGIN) != SAME_ORIGIN:
+        raise Problem(
+            FOREIGN_FORM,
+            "The form was sent by a page of another site. If it was a page of this service, a "
+            "proxy in front of it changes the header Host: let it pass the browser's.",
+        )
 
 
 async def check_form(viewer: Viewer) -> None:

@@ -37,9 +37,11 @@ if TYPE_CHECKING:
     from api.pages.contract import Contract
     from api.pages.live_watch import Watch
     from api.services import ApiServices
+    from api.wrong_keys import WrongKeys
 
 SIGN_IN_PATH: Final = "/sign-in"
 STREAMS_END_WITH: Final = "/live"  # as api/visitors.py knows them
+_FROM_ELSEWHERE: Final = ("cross-site", "same-site")
 
 Values = Mapping[str, Any]
 ShowPage = Callable[..., Awaitable[Values]]
@@ -66,9 +68,10 @@ class PageRoute:
 class Pages:
     """The pages, as they are declared. `ask` is the API; `services` are for sign-ins and times."""
 
-    def __init__(self, services: ApiServices, contract: Contract) -> None:
+    def __init__(self, services: ApiServices, contract: Contract, wrong_keys: WrongKeys) -> None:
         self.services = services
         self.ask = contract
+        self.wrong_keys = wrong_keys
         self._by_name: dict[str, PageRoute] = {}
 
     def page(
@@ -176,7 +179,7 @@ class Pages:
         name_route(page.path, request.view_args or {})
         viewer = await self.find_viewer()
         if viewer is None:
-            return _lead_to_sign_in(page)
+            return await _lead_to_sign_in(page)
         g.viewer = viewer
         g.settings_pages = self.services.settings_pages
         structlog.contextvars.bind_contextvars(key_id=viewer.access.who)
@@ -209,11 +212,17 @@ class Pages:
             raise Problem(NOT_FOUND, f"There is no workspace {workspace_id}.")
 
 
-def _lead_to_sign_in(page: PageRoute) -> Response:
-    """Return a redirect to the sign-in page, which leads back here; a stream or form gets 401."""
+async def _lead_to_sign_in(page: PageRoute) -> Response:
+    """Return a redirect to the sign-in page, which leads back here; a stream or form gets 401.
+
+    Browsers leave our cookie out when a link of another site, or of an e-mail, leads here. So such
+    a visitor may be signed in: the answer makes the browser ask again by itself, with the cookie.
+    """
     if page.is_form or "text/html" not in request.headers.get("Accept", ""):
         raise Problem(UNAUTHENTICATED, "Sign in first, at /sign-in.")
     there = request.full_path.rstrip("?")
+    if request.headers.get("Sec-Fetch-Site", "none") in _FROM_ELSEWHERE:
+        return await render("arrival.html", {"there": there})
     leads_back = "" if there == "/" else f"?next={quote(there, safe='/')}"
     return redirect(f"{SIGN_IN_PATH}{leads_back}")
 

@@ -23,6 +23,7 @@ from api.settings_pages import EVERYWHERE
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+HTML: Final = "text/html; charset=utf-8"
 # So many pieces of a template are rendered before other tasks may run: about a millisecond.
 PIECES_AT_ONCE: Final = 500
 
@@ -71,4 +72,10 @@ async def render(template: str, values: Mapping[str, Any], status: int = HTTPSta
         pieces.append(piece)
         if count % PIECES_AT_ONCE == 0:
             await trio.lowlevel.checkpoint()
-    return Response("".join(pieces), status, content_type="text/html; charset=utf-8")
+    return Response("".join(pieces), status, content_type=HTML)
+
+
+def render_refusal(path: str, problem: Mapping[str, Any]) -> bytes:
+    """Return the page of a refusal outside the application: nobody knows the viewer."""
+    template = _environment.get_template("refusal.html")
+    return template.render(viewer=None, path=path, now=None, problem=problem).encode()

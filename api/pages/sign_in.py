@@ -1,7 +1,8 @@
 """Signing in with a key, and out again.
 
 Owns the cookie. Its secret is made here, goes to the browser, and only its hash is stored. The key
-itself is checked and forgotten.
+itself is checked and forgotten. Each sign-in has a new secret, so a cookie that somebody planted
+before is worth nothing.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from quart import Response, request
 
+from api.addresses import UNKNOWN_ADDRESS, counting_name
 from api.auth import find_address
 from api.keys import Scope, parse_token, why_refused
 from api.pages.guard import check_origin
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from ports.keys import KeyRecord
 
 FIRST_PAGE: Final = "/"
+MAX_NEXT_CHARACTERS: Final = 2000
 _log = get_logger("pages")
 
 
@@ -40,18 +43,20 @@ def declare_sign_in(pages: Pages) -> None:
         check_origin()
         form = await request.form
         leads_to = local_path(form.get("next"))
+        address = find_address(services)
         key, refusal = await find_key(form.get("key", "").strip())
         if key is None:
+            pages.wrong_keys.count(counting_name(address or UNKNOWN_ADDRESS))
             values = {"next": leads_to, "refusal": refusal}
             return await render("sign_in.html", values, HTTPStatus.UNAUTHORIZED)
+        former = await pages.find_viewer()
         record, ticket = mint_sign_in(
-            key,
-            services.clock.now(),
-            find_address(services),
-            request.headers.get("User-Agent"),
+            key, services.clock.now(), address, request.headers.get("User-Agent")
         )
         await services.sign_ins.create_sign_in(record)
         _log.info("signed_in", key_id=key.key_id, sign_in_id=record.sign_in_id)
+        if former is not None:  # its cookie is replaced, so nobody could end it from here
+            await services.sign_ins.end_sign_in(former.access.who, former.sign_in_id)
         response = redirect(leads_to)
         _set_cookie(response, ticket.text, int(SIGN_IN_LASTS.total_seconds()))
         return response
@@ -91,6 +96,7 @@ def local_path(text: str | None) -> str:
         text is not None
         and text.startswith("/")
         and not text.startswith(("//", "/\\"))
+        and len(text) <= MAX_NEXT_CHARACTERS
         and text.isascii()
         and text.isprintable()
     )

@@ -36,7 +36,8 @@ SIGN_IN_LASTS: Final = timedelta(hours=12)
 _ID_BYTES = 8
 _SECRET_BYTES = 32
 _NO_HASH = bytes(32)
-_FORM = re.compile(r"([0-9a-f]{16})\.([A-Za-z0-9_-]{43})")
+_ID = re.compile(r"[0-9a-f]{16}")
+_FORM = re.compile(rf"({_ID.pattern})\.([A-Za-z0-9_-]{{43}})")
 _MAX_USER_AGENT = 200
 
 
@@ -59,6 +60,7 @@ class Viewer:
     key_name: str
     sign_in_id: str
     expires_at: datetime
+    key_expires_at: datetime | None
     csrf: str
     address: str | None
 
@@ -85,6 +87,10 @@ def mint_sign_in(
         user_agent=None if user_agent is None else user_agent[:_MAX_USER_AGENT],
     )
     return record, ticket
+
+
+def is_sign_in_id(text: str) -> bool:
+    return _ID.fullmatch(text) is not None
 
 
 def read_ticket(headers: Iterable[tuple[bytes, bytes]]) -> Ticket | None:
@@ -125,6 +131,7 @@ def view_as(
         key.name,
         sign_in.sign_in_id,
         sign_in.expires_at,
+        key.expires_at,
         _csrf_of(ticket),
         address,
     )

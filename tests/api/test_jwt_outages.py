@@ -17,6 +17,7 @@ from api.gate import GateLimits, KeyGate
 from api.problems import Problem
 from api.traffic import HttpTraffic
 from api.visitors import Visitors
+from api.wrong_keys import WrongKeys
 from tests.api.issuer import Issuer, open_issuer, public_jwk, segment, sign
 from tests.api.standing_time import DatabaseClock
 from tests.api.test_gate import StoredKeys
@@ -48,15 +49,17 @@ class Front:
         self.running = running
         self._clock = clock
         self._mock_clock = mock_clock
+        traffic, gate_limits = HttpTraffic(), GateLimits(**limits)
         self._gate = KeyGate(
             StoredKeys(),
             clock,
-            HttpTraffic(),
-            GateLimits(**limits),
+            traffic,
+            gate_limits,
             jwts=running.access,
             proxies=TrustedProxies(),
             open_paths=[],
             visitors=Visitors(cast("Any", None), clock, is_of_api=lambda path: False),
+            wrong_keys=WrongKeys(traffic, gate_limits.wrong_keys_per_second),
         )
 
     async def ask(self, token: str, address: str = "192.0.2.1") -> tuple[int, str | None]:

@@ -23,6 +23,8 @@ _PART = re.compile(r"/<(?:\w+:)?(\w+)>")
 class _NoServices:
     """Stands for services while pages are declared. Whatever is taken from it is the same."""
 
+    min_poll_interval_seconds = 60  # the settings page computes with it
+
     def __getattr__(self, name: str) -> Any:
         return self
 
@@ -30,7 +32,7 @@ class _NoServices:
 def every_route() -> list[PageRoute]:
     """Return all that is declared: pages, actions, downloads, streams and assets."""
     nothing: Any = _NoServices()
-    return list(declare_pages(Pages(nothing, nothing)))
+    return list(declare_pages(Pages(nothing, nothing, nothing)))
 
 
 def every_page() -> list[PageRoute]:

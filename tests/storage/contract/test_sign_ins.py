@@ -12,6 +12,7 @@ from domain.changes import Author
 from ports.keys import KeyRecord
 from ports.sign_ins import FoundSignIn, SignInRecord
 from ports.upkeep import Retention
+from storage.keys import PostgresKeys
 from storage.sign_ins import MAX_OF_ONE_KEY
 from tests.conftest import execute, fetch
 
@@ -44,8 +45,9 @@ async def test_a_sign_in_comes_back_with_its_key(world: PostgresWorld) -> None:
 
 async def test_a_sign_in_with_a_replaced_key_has_none(world: PostgresWorld) -> None:
     record = await make(world, "a")
-    replaced = key("k3")._replace(name="k1")
-    await world.stores.keys.replace_key(replaced, by=Author("lastheard demo"))
+    keys, replaced = world.stores.keys, key("k3")._replace(name="k1")
+    assert isinstance(keys, PostgresKeys)
+    await keys.replace_key(replaced, by=Author("lastheard demo"))
     assert await world.stores.sign_ins.find_sign_in("a") == FoundSignIn(record, None)
 
 
