@@ -161,7 +161,7 @@ async def test_a_refusal_at_the_gate_is_a_page_for_a_browser(harness: Harness) -
     assert (await harness.ask("GET", "/workspaces", key=None)).problem == "overloaded"
 
 
-async def test_a_link_of_another_site_opens_the_page_of_a_signed_in_person(
+async def test_a_link_of_another_site_asks_once_more_with_the_cookie(
     harness: Harness,
 ) -> None:
     from_mail = {"Sec-Fetch-Site": "cross-site"}
