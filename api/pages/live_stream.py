@@ -51,7 +51,7 @@ def open_stream(services: ApiServices, watch: Watch) -> Response:
         board,
         _only_shown(watch).limited_to(current_viewer().access),
         _make_look(services),
-        last_id=request.headers.get("Last-Event-ID", ""),
+        last_id=request.headers.get("Last-Event-ID") or request.args.get("last", ""),
         limits=services.stream_limits,
     )
     response = Response(events, content_type="text/event-stream; charset=utf-8", headers=HEADERS)
