@@ -15,6 +15,7 @@ from api.pages.assets import get_asset
 from api.pages.contract import Contract
 from api.pages.device import declare_device
 from api.pages.fleet import declare_fleet
+from api.pages.live_pages import declare_live
 from api.pages.page import Pages
 from api.pages.settings import declare_settings
 from api.pages.sign_in import declare_sign_in
@@ -39,6 +40,7 @@ _PAGES: Final[tuple[Callable[[Pages], None], ...]] = (
     declare_fleet,
     declare_device,
     declare_settings,
+    declare_live,
 )
 
 

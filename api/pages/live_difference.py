@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 DOCUMENT_BYTES: Final = 32 * 1024
 CLOCK_TICKS: Final = 3
+STATES_TICKS: Final = 12  # rows are told at once; what is made of many of them, once a minute
 
 
 def is_reset(board: LiveBoard, watch: Watch, seen: int) -> bool:
@@ -110,8 +111,16 @@ def _has_news(board: LiveBoard, watch: Watch, topic: Topic, seen: int) -> bool:
         return False
     if topic is Topic.CLOCK:
         return board.tick_number // CLOCK_TICKS > seen // CLOCK_TICKS
-    return any(space.states_changed > seen for space in _spaces(board, watch)) or any(
-        board.counts.since(seen, watch.counts)
+    return _states_changed(board, watch, seen)
+
+
+def _states_changed(board: LiveBoard, watch: Watch, seen: int) -> bool:
+    """Return whether states changed since the last time that the page could be told of it."""
+    if board.tick_number // STATES_TICKS == seen // STATES_TICKS:
+        return False
+    told = seen - seen % STATES_TICKS
+    return any(space.states_changed > told for space in _spaces(board, watch)) or any(
+        board.counts.since(told, watch.counts)
     )
 
 

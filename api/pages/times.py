@@ -54,11 +54,20 @@ def show_age(seconds: float | None, empty: str = "never") -> str:
     return f"{left} s"
 
 
-def show_since(value: str | datetime | None, now: datetime, empty: str = "never") -> str:
-    """Return the age of an instant as a `time` element that static/times.js keeps counting."""
+def show_since(
+    value: str | datetime | None, now: datetime, empty: str = "never", field: str | None = None
+) -> str:
+    """Return the age of an instant as a `time` element that static/times.js keeps counting.
+
+    `field`: its name in a live row (docs/pages.md).
+    """
+    live = Markup("") if field is None else Markup(' data-field="{}"').format(field)
     if value is None:
-        return Markup('<span class="none">{}</span>').format(empty)
+        return Markup('<span class="none"{}>{}</span>').format(live, empty)
     at = parse_instant(value)
-    return Markup('<time class="age" datetime="{}" title="{}" data-age>{}</time>').format(
-        format_instant(at), f"{at:%Y-%m-%d %H:%M:%S} UTC", show_age((now - at).total_seconds())
+    return Markup('<time class="age" datetime="{}" title="{}" data-age{}>{}</time>').format(
+        format_instant(at),
+        f"{at:%Y-%m-%d %H:%M:%S} UTC",
+        live,
+        show_age((now - at).total_seconds()),
     )

@@ -48,7 +48,6 @@ async def test_a_page_is_told_only_what_changed(harness: Harness) -> None:
     page.rows.clear()
     assert await tick(harness, page) == 1
     assert page.rows.keys() == {"north/bus-2"}
-    assert page.regions == ["devices"]
 
 
 async def test_nothing_is_told_while_nothing_changes(harness: Harness) -> None:
@@ -195,3 +194,14 @@ async def test_rows_are_kept_for_a_moment_and_then_forgotten(
     monkeypatch.setattr("api.pages.live_board.trio.current_time", lambda: now + 31)
     await harness.board.tick()
     assert harness.board.statistics().devices == 0
+
+
+async def test_parts_made_of_states_are_named_once_a_minute(harness: Harness) -> None:
+    page = await open_page(harness)
+    await harness.report("bus-2", soc_percent=50.0)
+    named = []
+    for _ in range(25):
+        await tick(harness, page)
+        named += [page.seen] if page.regions == ["devices"] else []
+        page.regions = []
+    assert named == [12]

@@ -11,6 +11,7 @@ const QUIET_MS = 45_000; // the server sends a sign of life every 15 s
 const HIDDEN_MS = 10_000;
 const WAITS_MS = [1_000, 3_000, 10_000, 30_000, 60_000]; // before the next try
 const STREAMS = 4;
+const MAX_ROWS = 400;
 const MAX_ROWS_TEXT = 6_000; // characters of the address
 
 export function startLive(address) {
@@ -60,14 +61,17 @@ class LivePage {
     source.addEventListener("error", () => this.onError(source));
   }
 
-  fullAddress() {
-    const query = new URLSearchParams();
+  // The devices that the page shows, for the address of the stream. Empty: too many, or none.
+  rowsText() {
     const ids = new Set();
     for (const row of document.querySelectorAll("[data-row*='/']")) ids.add(row.dataset.row);
-    const text = [...ids].join("");
-    if (ids.size <= 400 && text.length + 5 * ids.size < MAX_ROWS_TEXT) {
-      for (const id of ids) query.append("row", id);
-    }
+    const text = new URLSearchParams([...ids].map((id) => ["row", id])).toString();
+    return ids.size <= MAX_ROWS && text.length < MAX_ROWS_TEXT ? text : "";
+  }
+
+  fullAddress() {
+    this.openedAs = this.rowsText();
+    const query = new URLSearchParams(this.openedAs);
     if (this.lastId) query.set("last", this.lastId);
     const all = query.toString();
     return all ? `${this.address}?${all}` : this.address;
@@ -171,7 +175,7 @@ class LivePage {
 
   afterRegions(fetched) {
     indexRows();
-    if (fetched && this.source) { // other rows may be shown now
+    if (fetched && this.source && this.openedAs !== this.rowsText()) { // other rows are shown now
       this.close();
       this.connect();
     }

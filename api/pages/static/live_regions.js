@@ -4,6 +4,7 @@ import { applyRow, indexRows } from "./live_rows.js";
 import { showAges, showTimes } from "./times.js";
 
 const EVERY_MS = 15_000;
+const SPREAD_MS = 5_000;
 const ALL_EVERY_MS = 300_000; // whatever the stream says
 
 export class Regions {
@@ -29,7 +30,8 @@ export class Regions {
       }
     }
     if (this.wanted.size > 0 && !this.timer) {
-      const wait = Math.max(0, this.fetchedAt + EVERY_MS - Date.now());
+      // The pages of a fleet are told in the same moment: they do not all come back in it.
+      const wait = Math.max(0, this.fetchedAt + EVERY_MS - Date.now()) + SPREAD_MS * Math.random();
       this.timer = setTimeout(() => this.run(), wait);
     }
   }
