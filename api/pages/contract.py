@@ -16,6 +16,8 @@ from hypercorn.typing import ConnectionState
 from quart import request
 
 from api.auth import INSIDE, Inside
+from api.request_spans import note_status
+from runtime import spans
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -136,8 +138,11 @@ class Contract:
     async def ask(self, viewer: Viewer, question: Question) -> ContractAnswer:
         """Return the API's answer, a refusal too. It is bounded by the request's deadline."""
         exchange = _InnerExchange(b"" if question.body is None else orjson.dumps(question.body))
-        await self._api(self._scope_of(viewer, question), exchange.receive, exchange.send)
-        return exchange.answer()
+        with spans.span(question.method):  # a part of the page's, with its own route
+            await self._api(self._scope_of(viewer, question), exchange.receive, exchange.send)
+            answer = exchange.answer()
+            note_status(spans.present(), answer.status)
+        return answer
 
     def _scope_of(self, viewer: Viewer, question: Question) -> HTTPScope:
         path = self._prefix + question.path
