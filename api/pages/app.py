@@ -19,6 +19,7 @@ from api.pages.live_pages import declare_live
 from api.pages.page import Pages
 from api.pages.settings import declare_settings
 from api.pages.sign_in import declare_sign_in
+from api.pages.workspace import declare_workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -39,6 +40,7 @@ _PAGES: Final[tuple[Callable[[Pages], None], ...]] = (
     declare_account,
     declare_fleet,
     declare_device,
+    declare_workspace,
     declare_settings,
     declare_live,
 )
