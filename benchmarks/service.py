@@ -141,15 +141,7 @@ async def prepare(tree: Tree, place: Place, sizes: Sizes) -> Template:
     """
     try:
         dsn = await place.new_database()
-        environment = tree.environment(
-            **SETTINGS, dsn=dsn, data_dir=str(Path(tempfile.gettempdir()))
-        )
-        await run_to_end(
-            f"migrate of {tree.name}", tree.command("lastheard", "migrate"), environment
-        )
-        scopes = [word for scope in SCOPES for word in ("--scope", scope)]
-        command = tree.command("lastheard", "token", "create", "bench", *scopes)
-        key = (await run_to_end(f"token create of {tree.name}", command, environment)).strip()
+        key = await migrate_and_make_key(tree, dsn)
         async with open_service(tree, dsn, key) as service:
             await service.put_fleet(FRAMES, map(vid_of, range(sizes.vehicles)))
             await service.put_fleet(UPDATES, map(device_of, range(sizes.devices)))
@@ -157,6 +149,15 @@ async def prepare(tree: Tree, place: Place, sizes: Sizes) -> Template:
     except (WorkerFailed, httpx.HTTPError) as failure:
         raise CannotBeDriven(f"{tree.name} cannot be driven: {failure}") from failure
     return Template(tree, name_of(dsn), key)
+
+
+async def migrate_and_make_key(tree: Tree, dsn: str) -> str:
+    """Migrate a database with the tree's own command, and return a key for its API."""
+    environment = tree.environment(**SETTINGS, dsn=dsn, data_dir=str(Path(tempfile.gettempdir())))
+    await run_to_end(f"migrate of {tree.name}", tree.command("lastheard", "migrate"), environment)
+    scopes = [word for scope in SCOPES for word in ("--scope", scope)]
+    command = tree.command("lastheard", "token", "create", "bench", *scopes)
+    return (await run_to_end(f"token create of {tree.name}", command, environment)).strip()
 
 
 async def _wait_started(worker: Worker) -> int:
