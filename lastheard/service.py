@@ -134,7 +134,7 @@ class Service:
             random=random,
             measures=measures,
         )
-        kept = Retention(**{name: getattr(settings, name) for name in Retention._fields})
+        kept = Retention(**settings.model_dump(include=set(Retention._fields)))
         self._upkeep = UpkeepActor(self._upkeep_store, random, kept)
         self._facts_days = kept.facts_days
         self._rollups = RollupActor(
