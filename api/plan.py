@@ -34,6 +34,7 @@ from domain.start_offsets import most_in_a_second
 MAX_LATE: Final = 200
 MAX_SERIES: Final = 50
 MIN_SECONDS: Final = 10
+DEFAULT_LEAST_SECONDS: Final = 60
 WORKSPACES_PER_SLICE: Final = 500  # a few milliseconds; then other tasks may run
 _LISTED: Final = (StartState.OVERDUE, StartState.MISSED, StartState.LATE)  # the worst first
 
@@ -44,7 +45,8 @@ class PlanQuery(RequestModel):
         Field(
             ge=MIN_SECONDS,
             le=MAX_INTERVAL_SECONDS,
-            description="the length of the plan. Left out: the longest interval in use",
+            description="the length of the plan. Left out: the longest interval in use, "
+            "but at least 60",
         ),
     ] = None
 
@@ -134,7 +136,8 @@ def _present(
     now: datetime,
 ) -> PlanAnswer:
     counts = count_by_second(one.place for one in planned)
-    length = seconds or max(counts, default=DEFAULT_INTERVAL_SECONDS)
+    longest = max(counts, default=DEFAULT_INTERVAL_SECONDS)
+    length = seconds or max(longest, DEFAULT_LEAST_SECONDS)
     begins_at = int(now.timestamp()) // length * length
     starts = add_up(counts, begins_at, length)
     states = Counter(one.start.state for one in judged)

@@ -145,6 +145,13 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "late": "it makes up for a start that was missed",
             "manual": "a client asked for it",
         },
+        "StartState": {
+            "overdue": "its slot began more than 5 s ago, and no start is recorded",
+            "missed": "no process started it in its slot",
+            "late": "it started a second late or later, or made up for a missed start",
+            "on_time": "it started in its second",
+            "awaited": "it has had no start to judge yet",
+        },
         "StatementKind": {
             "named": "a record of the answer names the device",
             "left_out": "an answer that names every vehicle does not name it",

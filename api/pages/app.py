@@ -15,8 +15,10 @@ from api.pages.assets import get_asset
 from api.pages.contract import Contract
 from api.pages.device import declare_device
 from api.pages.fleet import declare_fleet
+from api.pages.indicators import declare_indicators
 from api.pages.live_pages import declare_live
 from api.pages.page import Pages
+from api.pages.plan import declare_plan
 from api.pages.settings import declare_settings
 from api.pages.sign_in import declare_sign_in
 from api.pages.workspace import declare_workspace
@@ -41,6 +43,8 @@ _PAGES: Final[tuple[Callable[[Pages], None], ...]] = (
     declare_fleet,
     declare_device,
     declare_workspace,
+    declare_plan,
+    declare_indicators,
     declare_settings,
     declare_live,
 )

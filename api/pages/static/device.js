@@ -1,36 +1,14 @@
 // Moves through the time of a device without loading the whole page: keys, buttons, and the event
 // behind a value. Everything also works as plain links.
-import { showAges, showTimes } from "./times.js";
+import { showRegions } from "./regions.js";
 
 const KEYS = { "+": "in", "=": "in", "-": "out", ArrowLeft: "earlier", ArrowRight: "later", Home: "all" };
-let newest = 0;
-
-function take(name, from) {
-  const [old, fresh] = [document, from].map((one) => one.querySelector(`[data-region="${name}"]`));
-  if (!old || !fresh) return;
-  old.replaceWith(fresh);
-  showTimes(fresh);
-  showAges(fresh);
-}
-
-async function show(address, regions) {
-  newest += 1;
-  const mine = newest;
-  const answer = await fetch(address, { headers: { Accept: "text/html" }, credentials: "same-origin" });
-  if (mine !== newest) return false; // another one was asked for meanwhile
-  if (!answer.ok || answer.redirected) { location.assign(address); return false; }
-  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-  if (mine !== newest) return false;
-  for (const name of regions) take(name, page);
-  return true;
-}
-
 async function zoom(link) {
   const hadFocus = document.activeElement?.closest("[data-picture]") !== null;
   const name = link.dataset.zoom;
   const address = new URL(link.href);
   address.hash = "";
-  if (!(await show(address, ["day", "values"]))) return;
+  if (!(await showRegions(address, ["day", "values"]))) return;
   history.pushState(null, "", address);
   const target = hadFocus ? "[data-picture]" : `[data-zoom="${name}"]`;
   (document.querySelector(target) ?? document.querySelector("[data-picture]"))?.focus({ preventScroll: true });
@@ -42,7 +20,7 @@ document.addEventListener("click", async (event) => {
   if (!link) return;
   event.preventDefault();
   if (link.dataset.zoom) { await zoom(link); return; }
-  if (!(await show(link.href, ["event"]))) return;
+  if (!(await showRegions(link.href, ["event"]))) return;
   history.pushState(null, "", link.href);
   const part = document.getElementById("event");
   part?.focus({ preventScroll: true });
@@ -58,4 +36,4 @@ document.addEventListener("keydown", (event) => {
   if (link) zoom(link);
 });
 
-addEventListener("popstate", () => { show(location.href, ["day", "values", "event"]); });
+addEventListener("popstate", () => { showRegions(location.href, ["day", "values", "event"]); });
