@@ -73,7 +73,7 @@ function isBusy(names) {
   return Boolean(part && isTyping && names.has(part.dataset.region));
 }
 
-function replaceRegion(name, page) {
+export function replaceRegion(name, page) {
   const selector = `[data-region="${CSS.escape(name)}"]`;
   const old = document.querySelector(selector);
   const fresh = page.querySelector(selector);

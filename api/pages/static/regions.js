@@ -1,15 +1,8 @@
-// Takes parts of a page anew from its address, without loading the whole page.
-import { showAges, showTimes } from "./times.js";
+// Shows another address of the same page: takes some of its parts, without loading all of it.
+import { replaceRegion } from "./live_regions.js";
+import { indexRows } from "./live_rows.js";
 
 let newest = 0;
-
-function take(name, from) {
-  const [old, fresh] = [document, from].map((one) => one.querySelector(`[data-region="${name}"]`));
-  if (!old || !fresh) return;
-  old.replaceWith(fresh);
-  showTimes(fresh);
-  showAges(fresh);
-}
 
 // Returns whether the parts were replaced: not if another address was asked for meanwhile. What is
 // no page of ours (signed out, away) is loaded as a whole, which shows why.
@@ -22,7 +15,8 @@ export async function showRegions(address, names) {
     if (mine !== newest) return false;
     if (answer.ok && !answer.redirected) {
       const page = new DOMParser().parseFromString(text, "text/html");
-      for (const name of names) take(name, page);
+      for (const name of names) replaceRegion(name, page);
+      indexRows();
       return true;
     }
   } catch { /* the service is away: the browser says so */ }
