@@ -58,6 +58,7 @@ from api.services import ApiServices
 from api.snapshots import declare_snapshots
 from api.trends import declare_trends
 from api.visitors import Visitors
+from api.worklist_summary import declare_worklist_summary
 from api.workspace_list import declare_workspace_list
 from api.workspaces import declare_workspaces
 from api.wrong_keys import WrongKeys
@@ -106,6 +107,7 @@ _RESOURCES: tuple[Callable[[Operations, ApiServices], None], ...] = (
     declare_snapshots,
     declare_health,
     declare_issues,
+    declare_worklist_summary,
     declare_cycles,
     declare_plan,
     declare_indicators,

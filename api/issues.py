@@ -218,7 +218,7 @@ def _declare_worklist(operations: Operations, services: ApiServices) -> None:
         cursor = paging.decode(query.cursor, kind)
         wanted = _issue_query(query, cursor)
         most = 1 + _most_shown(query)
-        source = WorklistSource(services, _workspaces_of(query), most=most, cursor=cursor)
+        source = WorklistSource(services, workspaces_of(query), most=most, cursor=cursor)
         if query.wants_csv:
             rows, last = await load_rows(services, source, wanted, _to_row, query.accepts)
             rows = [*map(_to_row_of_unavailable, source.unavailable), *rows]
@@ -249,7 +249,7 @@ def _issue_query(query: IssueQuery, cursor: Cursor | None) -> HealthQuery:
     return wanted._replace(states=query.states, order="silence", devices=query.devices)
 
 
-def _workspaces_of(query: WorklistQuery) -> frozenset[str] | None:
+def workspaces_of(query: WorklistQuery) -> frozenset[str] | None:
     """Those asked about that the key sees.
 
     One that it does not see is left out, as one without devices would be.

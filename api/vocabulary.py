@@ -157,6 +157,14 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "left_out": "an answer that names every vehicle does not name it",
             "error": "the answer has an error in place of its data, or data that cannot be read",
         },
+        "AgeGroup": {
+            "under_1_day": "away for less than a day",
+            "days_1_to_3": "away for one day or more",
+            "days_3_to_7": "away for three days or more",
+            "days_7_to_30": "away for seven days or more",
+            "over_30_days": "away for thirty days or more",
+            "never": "never heard since its activation",
+        },
         "UnavailableReason": {
             "legacy-unreachable": "its legacy system did not answer, or not in time",
             "legacy-unfit": "the legacy system's answer does not fit its configured shape",

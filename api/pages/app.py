@@ -21,6 +21,7 @@ from api.pages.page import Pages
 from api.pages.plan import declare_plan
 from api.pages.settings import declare_settings
 from api.pages.sign_in import declare_sign_in
+from api.pages.worklist import declare_worklist
 from api.pages.workspace import declare_workspace
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ _PAGES: Final[tuple[Callable[[Pages], None], ...]] = (
     declare_workspace,
     declare_plan,
     declare_indicators,
+    declare_worklist,
     declare_settings,
     declare_live,
 )

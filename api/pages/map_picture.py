@@ -19,7 +19,7 @@ _CELL: Final = 22.0  # devices within a cell of so many units stand as one
 _KM_OF_A_DEGREE: Final = 111.32
 _LEAST_DEGREES: Final = 0.01  # about a kilometre: a fleet in one yard is not blown up
 _MOST_LATITUDE: Final = 85.0
-_LINES: Final = 5
+_LINES: Final = 7  # of each direction, at most
 _SCALE_SHARE: Final = 0.25
 
 
@@ -144,7 +144,7 @@ def _grid(
     start: float, span: float, place: Callable[[float], float], positive: str, negative: str
 ) -> list[GridLine]:
     """Return lines at round degrees within a span."""
-    step = _nice(span / _LINES)
+    step = _nice_above(span / _LINES)
     first = floor(start / step) + 1
     lines = []
     for number in range(first, floor((start + span) / step) + 1):
@@ -162,3 +162,9 @@ def _nice(value: float) -> float:
     """Return the largest of 1, 2, 5 times a power of ten that is not more than the value."""
     power = 10.0 ** floor(log10(value))
     return next(factor * power for factor in (5, 2, 1) if factor * power <= value * (1 + 1e-9))
+
+
+def _nice_above(value: float) -> float:
+    """Return the smallest of 1, 2, 5 times a power of ten that is not less than the value."""
+    power = 10.0 ** floor(log10(value))
+    return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= value * (1 - 1e-9))

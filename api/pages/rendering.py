@@ -44,6 +44,8 @@ _environment.filters |= {
     "state_name": words.state_name,
     "party_name": words.party_name,
     "reason_name": words.reason_name,
+    "age_name": words.age_name,
+    "signal_name": words.signal_name,
     "source_name": words.source_name,
 }
 _environment.globals |= {

@@ -9,8 +9,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from api.vocabulary import MEANINGS
+from domain.ageing import AgeGroup
 from domain.health_reason import HealthReason, Party
 from domain.health_state import State
+from domain.signals import CATALOGUE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,6 +58,22 @@ SOURCE_NAMES: Final[Mapping[str, str]] = MappingProxyType(
 )
 
 
+AGE_NAMES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        AgeGroup.UNDER_1_DAY: "less than 1 day",
+        AgeGroup.DAYS_1_TO_3: "1 to 3 days",
+        AgeGroup.DAYS_3_TO_7: "3 to 7 days",
+        AgeGroup.DAYS_7_TO_30: "7 to 30 days",
+        AgeGroup.OVER_30_DAYS: "30 days and more",
+        AgeGroup.NEVER: "never heard",
+    }
+)
+
+
+def age_name(age: str) -> str:
+    return AGE_NAMES[age]
+
+
 def state_name(state: str) -> str:
     return STATE_NAMES[state]
 
@@ -72,6 +90,13 @@ def source_name(source: str) -> str:
 def reason_name(reason: str) -> str:
     """Return a reason as words: `device silent`."""
     return HealthReason(reason).value.replace("_", " ")
+
+
+def signal_name(signal: str) -> str:
+    """Return a signal as words, without its unit: `speed` for `speed_kmh`."""
+    entry = CATALOGUE.get(signal)
+    text = signal.rpartition("_")[0] if entry is not None and entry.unit else signal
+    return text.replace("_", " ")
 
 
 def meaning(kind: str, word: str) -> str:

@@ -123,6 +123,7 @@ WITHOUT_WORKSPACE = (
     Case("show_fleet", "GET", "/fleet", "read"),
     Case("get_plan", "GET", "/plan", "read"),
     Case("list_worklist", "GET", "/worklist", "read"),
+    Case("summarise_worklist", "GET", "/worklist/summary", "read"),
     Case("ingest", "POST", "/ingest", "ingest", {"updates": []}),
     Case("get_runtime", "GET", "/runtime", "read"),
     Case("list_provider_types", "GET", "/provider-types", "read"),

@@ -13,15 +13,21 @@ async function fetchTrends() {
   return found;
 }
 
+let pictures = new Map();
+
+function fillIn() {
+  for (const cell of cells()) {
+    const picture = pictures.get(cell.dataset.trend);
+    if (picture) cell.replaceChildren(document.importNode(picture, true));
+  }
+}
+
 async function showTrends() {
   if (!link || !cells().length) return;
   for (const cell of cells()) cell.classList.add("loading");
   try {
-    const found = await fetchTrends();
-    for (const cell of cells()) {
-      const picture = found.get(cell.dataset.trend);
-      if (picture) cell.replaceChildren(document.importNode(picture, true));
-    }
+    pictures = await fetchTrends();
+    fillIn();
     link.hidden = true;
   } catch {
     link.textContent = "could not be loaded: open them";
@@ -31,3 +37,7 @@ async function showTrends() {
 }
 
 showTrends();
+// The live page fetches the table anew, without the pictures.
+document.addEventListener("lastheard:region", ({ detail }) => {
+  if (detail.name === "devices") fillIn();
+});
