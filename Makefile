@@ -24,7 +24,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-cluster test-postgres test-fast chaos check format bench-quick \
-	bench-mutants bench-compare bench-ledger verdicts lock clean fuzz-api image test-image coverage figures docs \
+	bench-mutants bench-compare bench-ledger bench-pages verdicts lock clean fuzz-api image test-image coverage figures docs \
 	acceptance acceptance-mutants cutover-mutants test-metrics test-browser pictures
 
 help: ## what can be made
@@ -124,6 +124,9 @@ format: $(READY) ## let ruff put the code in order
 
 bench-quick: $(READY) ## frames, updates and health as ratios to references, verified first; non-zero below an aim
 	@$(BIN)/python -m benchmarks.quick $(FLAGS)
+
+bench-pages: $(READY) ## each page against the JSON that it asks for, 10,000 devices: a minute
+	@$(BIN)/python -m benchmarks.pages $(FLAGS)
 
 bench-mutants: $(READY) ## seven faults, each of which must turn bench-quick red: two minutes
 	@$(BIN)/python -m benchmarks.mutants $(FLAGS)
