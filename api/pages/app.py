@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Final
 from quart_trio import QuartTrio
 
 from api.pages.account import declare_account
+from api.pages.admin import declare_admin
 from api.pages.assets import PATH as ASSET_PATH
 from api.pages.assets import get_asset
+from api.pages.audit import declare_audit
 from api.pages.contract import Contract
+from api.pages.cutover_changes import declare_cutover_changes
 from api.pages.device import declare_device
 from api.pages.fleet import declare_fleet
 from api.pages.indicators import declare_indicators
@@ -49,6 +52,9 @@ _PAGES: Final[tuple[Callable[[Pages], None], ...]] = (
     declare_worklist,
     declare_settings,
     declare_live,
+    declare_admin,
+    declare_cutover_changes,
+    declare_audit,
 )
 
 
