@@ -59,8 +59,8 @@ def _compare(name: str, before: Any, after: Any) -> Iterator[Difference]:
 
 
 def _is_open(value: Any) -> bool:
-    """Return whether a value is looked into: a document with members, or nothing at all."""
-    return value is _ABSENT or value is None or (isinstance(value, dict) and bool(value))
+    """Return whether a value is looked into: a document, or nothing at all."""
+    return value is _ABSENT or value is None or isinstance(value, dict)
 
 
 def _show(value: Any) -> str | None:

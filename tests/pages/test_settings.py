@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -30,13 +31,13 @@ FORM: Final = {
 def words(answer: Answer | str) -> str:
     """Return the text of a page, without its tags."""
     page = answer if isinstance(answer, str) else answer.body.decode()
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page))
+    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]*>", " ", page)))
 
 
 def etag_of(page: str) -> str:
     found = re.search(r'name="etag" value="([^"]*)"', page)
     assert found is not None
-    return found[1].replace("&#34;", '"')
+    return unescape(found[1])
 
 
 async def store(visitor: Visitor, **changes: str) -> Answer:
