@@ -21,7 +21,7 @@ class Stand(StrEnum):
     AHEAD = "ahead"
 
 
-class Step(NamedTuple):
+class MigrationStep(NamedTuple):
     """One step of the way. `change`: the flags that lead to it; none: only the API leads there."""
 
     number: int
@@ -30,7 +30,7 @@ class Step(NamedTuple):
     change: Mapping[str, str]
 
 
-class Change(NamedTuple):
+class FlagChange(NamedTuple):
     """One flag that would change, and what that does."""
 
     flag: str
@@ -97,37 +97,37 @@ _EFFECTS: Final[Mapping[tuple[str, str], str]] = MappingProxyType(
     }
 )
 STEPS: Final = (
-    Step(
+    MigrationStep(
         1,
         "Read through us",
         "The legacy system collects, and its values are shown here.",
         MappingProxyType({"poll_owner": PollOwner.LEGACY, "read_owner": ReadOwner.LEGACY}),
     ),
-    Step(
+    MigrationStep(
         2,
         "Shadow",
         "Both systems collect and are compared. The legacy system is read.",
         MappingProxyType({"poll_owner": PollOwner.BOTH_SHADOW, "read_owner": ReadOwner.LEGACY}),
     ),
-    Step(
+    MigrationStep(
         3,
         "Read core",
         "Our values are shown, and the guardrails watch. Both still collect.",
         MappingProxyType({"poll_owner": PollOwner.BOTH_SHADOW, "read_owner": ReadOwner.CORE}),
     ),
-    Step(
+    MigrationStep(
         4,
         "Own the devices",
         "Devices are changed here, and no longer copied.",
         MappingProxyType({"device_registry_source": RegistrySource.CORE}),
     ),
-    Step(
+    MigrationStep(
         5,
         "Collect alone",
         "The legacy system no longer collects. It still runs, for a rollback.",
         MappingProxyType({"poll_owner": PollOwner.CORE, "read_owner": ReadOwner.CORE}),
     ),
-    Step(
+    MigrationStep(
         6,
         "Leave",
         "No legacy system is configured. There is no way back. This is done over the API.",
@@ -151,7 +151,7 @@ def find_step(cutover: Mapping[str, Any]) -> int | None:
     return _OWN_DEVICES if number == _OWN_DEVICES - 1 and _owns_devices(cutover) else number
 
 
-def list_steps(cutover: Mapping[str, Any]) -> list[tuple[Step, Stand]]:
+def list_steps(cutover: Mapping[str, Any]) -> list[tuple[MigrationStep, Stand]]:
     """Return each step with how the workspace stands to it."""
     here = find_step(cutover)
     return [(step, _stand(step.number, here, cutover)) for step in STEPS]
@@ -169,7 +169,7 @@ def _owns_devices(cutover: Mapping[str, Any]) -> bool:
     return bool(cutover["device_registry_source"] == RegistrySource.CORE)
 
 
-def find_next(cutover: Mapping[str, Any]) -> Step | None:
+def find_next(cutover: Mapping[str, Any]) -> MigrationStep | None:
     """Return the next step that a page can take; None at the end, or beside the way."""
     here = find_step(cutover)
     if here is None:
@@ -185,10 +185,10 @@ def read_flags(given: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def list_changes(cutover: Mapping[str, Any], wanted: Mapping[str, str]) -> list[Change]:
+def list_changes(cutover: Mapping[str, Any], wanted: Mapping[str, str]) -> list[FlagChange]:
     """Return what would change, flag by flag."""
     return [
-        Change(flag, cutover[flag], value, _EFFECTS[flag, value])
+        FlagChange(flag, cutover[flag], value, _EFFECTS[flag, value])
         for flag, value in wanted.items()
         if cutover[flag] != value
     ]

@@ -56,6 +56,6 @@ def _declare_of_workspace(pages: Pages) -> None:
 
     @pages.live(f"{WORKSPACE}/admin", scope=Scope.READ)
     async def watch_cutover(workspace_id: str) -> Watch:
-        regions = dict.fromkeys(("stand", "sync", "legacy", "history"), Topic.CONFIGURATION)
-        regions |= dict.fromkeys(("parity", "guardrails"), Topic.CYCLES)
+        regions = dict.fromkeys(("stand", "history"), Topic.CONFIGURATION)
+        regions |= dict.fromkeys(("parity", "guardrails", "sync", "legacy"), Topic.CYCLES)
         return Watch(follows=frozenset({workspace_id}), regions=regions)

@@ -112,7 +112,7 @@ async def test_a_rollback_is_carried_out_and_said(harness: Harness) -> None:
 
 
 @pytest.mark.parametrize("page", ["rollback", "change?poll_owner=core"])
-async def test_what_changed_meanwhile_is_shown_before_anything_is(
+async def test_what_changed_meanwhile_is_shown_before_it_is_done(
     harness: Harness, page: str
 ) -> None:
     await set_flags(harness, poll_owner="both_shadow", read_owner="legacy")
@@ -190,7 +190,7 @@ def test_every_value_of_every_flag_has_words() -> None:
     assert [step.number for step in STEPS] == [1, 2, 3, 4, 5, 6]
 
 
-def test_the_trend_is_drawn_oldest_first_and_never_beyond_its_top() -> None:
+def test_the_trend_is_oldest_first_and_ends_at_its_top() -> None:
     shares = [0.9, None, 0.02, 0.0]
     cycles = [{"mismatch_share": share, "at": at} for at, share in enumerate(shares)]
     picture = draw_parity(cycles, 0.01, 0.05)
