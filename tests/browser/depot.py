@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 DEPOT: Final = "depot"
 HEALTHY: Final = ("van-1", "van-2", "van-3")
-SILENT: Final = "van-4"  # for two hours
+SILENT: Final = "van-4"  # reported once, and is stale after a second
 NEVER: Final = "van-5"
 # Quick enough to watch it: reported when the test says so, delayed and stale some seconds later.
 QUICK: Final = "quick"
@@ -34,9 +34,17 @@ async def add_depot(shard: Shard) -> None:
     await add_pushed_fleet(shard, DEPOT, (*HEALTHY, SILENT, NEVER))
     await add_pushed_fleet(shard, QUICK, (QUICK_DEVICE,))
     await ask(shard, "PUT", f"/workspaces/{QUICK}/policy", QUICK_POLICY, **{"if-match": "*"})
-    await report(shard, DEPOT, SILENT, seconds_ago=7200, soc=34)
+    await _override(shard, SILENT, delayed_after_seconds=0.5, stale_after_seconds=1)
+    await _override(shard, NEVER, grace_seconds=1)
+    await report(shard, DEPOT, SILENT, soc=34)
     for number, device in enumerate(HEALTHY):
         await report(shard, DEPOT, device, seconds_ago=20 + number, soc=50 + 9 * number)
+
+
+async def _override(shard: Shard, device: str, **thresholds: float) -> None:
+    headers = {"content-type": "application/merge-patch+json", "if-match": "*"}
+    body = {"overrides": thresholds}
+    await ask(shard, "PATCH", f"/workspaces/{DEPOT}/devices/{device}", body, **headers)
 
 
 async def report(
