@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 AGE_BOUNDS: Final = (30, 60, 120, 300, 600, 900, 1800, 3600, 14_400, 86_400)
 FATES: Final = ("merged", "ignored", "malformed")
+SPAN_FATES: Final = ("sent", "dropped", "lost")
 
 
 class Scraped(NamedTuple):
@@ -78,6 +79,9 @@ def _process(scraped: Scraped) -> Iterator[Metric]:
     yield _gauges2("partitions_ahead_seconds", "For how long there are partitions", (), known)
     behind = totals.rollups.behind
     yield _gauge("rollups_behind", "1: more hours of indicators wait than a run counts", behind)
+    traces = totals.traces
+    fates = {} if traces is None else {name: getattr(traces, name) for name in SPAN_FATES}
+    yield _counters("spans", "Spans for the collector of traces, by fate", "fate", fates)
     lines = totals.http.log_lines_suppressed
     yield _counter("log_lines_suppressed", "Log lines beyond the bound of one key", lines)
 
