@@ -1,0 +1,90 @@
+"""The commands of the runbook and of the quickstarts, each against a running demo."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+import trio
+
+from tests.debian import find_program
+from tests.postgres import MAJOR, find_binaries
+from tests.processes.child import LASTHEARD, Child, open_child
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+pytestmark = [pytest.mark.processes, pytest.mark.postgres, pytest.mark.timeout(400)]
+
+DOCS: Final = Path(__file__).parents[2] / "docs"
+PAGES: Final = (DOCS / "runbook.md", *sorted((DOCS / "quickstarts").glob("*.md")))
+BLOCK: Final = re.compile(r"^( *)```\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+LEAKED: Final = "3d381bf52291b053"  # the key that the runbook revokes
+ATTEMPTS: Final = 3  # a simulated vendor may be out of order for a moment
+STATES: Final = "configured-no-data [1-9]"  # then the worklist has something
+
+
+def blocks() -> list[tuple[str, str]]:
+    """Return the page and the text of every block of commands."""
+    return [(page.name, script) for page in PAGES for _, script in BLOCK.findall(page.read_text())]
+
+
+async def run(script: str, environment: Mapping[str, str], folder: Path) -> tuple[int, str]:
+    """Return the exit code of a script that ends with its first failure, and its output."""
+    with trio.move_on_after(60):
+        ended = await trio.run_process(
+            ["bash", "-euo", "pipefail", "-c", script],
+            env=environment,
+            cwd=folder,
+            capture_stdout=True,
+            capture_stderr=True,
+            check=False,
+        )
+        return ended.returncode, (ended.stdout + ended.stderr).decode()
+    return -1, "no end within 60 s"
+
+
+def environment_of(demo: Child, folder: Path) -> dict[str, str]:
+    """Return the variables that the pages name, as the demo's output has them."""
+    found = dict(re.findall(r"^(address|key) +(\S+)$", demo.out, re.MULTILINE))
+    (ready,) = demo.events("embedded_postgresql_ready")
+    own = (Path(sys.executable).parent, find_binaries(MAJOR).folder)
+    sockets = Path(ready["socket"]).parent
+    return {
+        **os.environ,
+        "PATH": ":".join((*map(str, own), os.environ["PATH"])),
+        "API": f"{found['address']}/api/telematics-mvp",
+        "KEY": found["key"],
+        "SECRET_OF_TEST": found["key"],
+        "LASTHEARD_ADDRESS": found["address"],
+        "LASTHEARD_KEY": "env:SECRET_OF_TEST",
+        "LASTHEARD_DATA_DIR": str(folder / "data"),
+        "LASTHEARD_DSN": f"postgresql://postgres@/lastheard?host={sockets}",
+        "NO_PROXY": "127.0.0.1",
+    }
+
+
+async def test_every_command_of_runbook_and_quickstarts_works(tmp_path: Path) -> None:
+    find_program("jq", "jq")
+    data = {"LASTHEARD_DATA_DIR": str(tmp_path / "data")}
+    async with open_child(*LASTHEARD, "demo", environment=data) as demo:
+        await demo.wait_for_output("\naddress  ", 90)
+        await demo.wait_until(lambda: bool(re.search(STATES, demo.out)), "a silent device", 90)
+        environment = environment_of(demo, tmp_path)
+        (tmp_path / "lastheard.log").write_text(demo.errors)
+        leaked = await run("lastheard token create leaked --scope read", environment, tmp_path)
+        leaked_id = leaked[1].split("lh_")[1].partition("_")[0]
+        failed = []
+        for page, script in blocks():
+            for attempt in range(ATTEMPTS):
+                code, said = await run(script.replace(LEAKED, leaked_id), environment, tmp_path)
+                if code == 0 and not re.search("^null$", said, re.MULTILINE):
+                    break
+                if attempt == ATTEMPTS - 1:
+                    failed.append(f"{page}: {script.strip()}\n-> {code}: {said[-500:]}")
+    assert len(blocks()) > 30
+    assert failed == [], "\n\n".join(failed)
