@@ -18,7 +18,7 @@ from tests.processes.child import LASTHEARD, Child, open_child
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-pytestmark = [pytest.mark.processes, pytest.mark.postgres, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.processes, pytest.mark.postgres, pytest.mark.timeout(600)]
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
 PAGES: Final = (DOCS / "runbook.md", *sorted((DOCS / "quickstarts").glob("*.md")))
@@ -70,7 +70,7 @@ def environment_of(demo: Child, folder: Path) -> dict[str, str]:
 
 async def test_every_command_of_runbook_and_quickstarts_works(tmp_path: Path) -> None:
     find_program("jq", "jq")
-    data = {"LASTHEARD_DATA_DIR": str(tmp_path / "data")}
+    data = {"LASTHEARD_DATA_DIR": str(tmp_path / "data"), "LASTHEARD_LOG_LEVEL": "info"}
     async with open_child(*LASTHEARD, "demo", environment=data) as demo:
         await demo.wait_for_output("\naddress  ", 90)
         await demo.wait_until(lambda: bool(re.search(STATES, demo.out)), "a silent device", 90)
