@@ -19,6 +19,18 @@ def show_count(count: int | None, empty: str = NOT_KNOWN) -> str:
     return empty if count is None else f"{count:,}".replace(",", _THIN)
 
 
+def show_rounded(value: Any, digits: int | None = None) -> str:
+    """Return a value without its unit, a number with so many digits; static/live_rows.js does too.
+
+    `digits=None` is for values that are no numbers.
+    """
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if digits is None or not isinstance(value, (int, float)):
+        return str(value)
+    return f"{value:,.{digits}f}".replace(",", _THIN)
+
+
 def show_value(value: Any, unit: str | None = None, empty: str = NOT_KNOWN) -> str:
     """Return the value of a signal with its unit: `64.5 %`, `yes`, or `not known` for None."""
     if value is None:

@@ -16,7 +16,7 @@ from quart import Response, g, request
 from api.pages import words
 from api.pages.assets import asset
 from api.pages.contract import path_of
-from api.pages.numbers import show_count, show_percent, show_value
+from api.pages.numbers import show_count, show_percent, show_rounded
 from api.pages.times import show_age, show_instant, show_since
 from api.settings_pages import EVERYWHERE
 
@@ -40,7 +40,7 @@ _environment.filters |= {
     "since": show_since,
     "count": show_count,
     "percent": show_percent,
-    "value": show_value,
+    "rounded": show_rounded,
     "state_name": words.state_name,
     "party_name": words.party_name,
     "reason_name": words.reason_name,

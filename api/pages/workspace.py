@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from quart import request
 
@@ -30,15 +30,29 @@ PATH: Final = "/workspaces/<workspace_id>"
 ROWS: Final = 100
 CYCLES: Final = 12
 FILTERS: Final = ("state", "reason", "party", "provider_id", "tag", "search", "age", "order")
-# Shown of each device, with the heading. A column in which no device has a value is left out.
+
+
+class Column(NamedTuple):
+    """A signal that is shown of each device, with its heading, and the digits of a number."""
+
+    signal: str
+    heading: str
+    digits: int | None = None
+
+    @property
+    def unit(self) -> str:
+        return CATALOGUE[self.signal].unit
+
+
+# A column in which no device has a value is left out.
 COLUMNS: Final = (
-    ("soc_percent", "Charge"),
-    ("odometer_km", "Odometer"),
-    ("speed_kmh", "Speed"),
-    ("charging", "Charging"),
+    Column("soc_percent", "Charge", 1),
+    Column("odometer_km", "Odometer", 0),
+    Column("speed_kmh", "Speed", 0),
+    Column("charging", "Charging"),
 )
 TREND_SIGNAL: Final = "soc_percent"
-_ASKED: Final = (*(name for name, _ in COLUMNS), LATITUDE, LONGITUDE)
+_ASKED: Final = (*(column.signal for column in COLUMNS), LATITUDE, LONGITUDE)
 
 
 def declare_workspace(pages: Pages) -> None:
@@ -97,10 +111,10 @@ def _query(filters: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     return [*asked, ("limit", str(ROWS)), *(("signal", name) for name in _ASKED)]
 
 
-def _columns(items: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
-    """Return name, heading and unit of the signals that a device of the list has."""
+def _columns(items: Sequence[Mapping[str, Any]]) -> list[Column]:
+    """Return the columns of signals that a device of the list has."""
     present = {name for item in items for name in item["values"]}
-    return [(name, head, CATALOGUE[name].unit) for name, head in COLUMNS if name in present]
+    return [column for column in COLUMNS if column.signal in present]
 
 
 def _filter_values(filters: Sequence[tuple[str, str]], health: Mapping[str, Any]) -> dict[str, Any]:

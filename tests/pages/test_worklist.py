@@ -26,7 +26,7 @@ async def test_the_page_lists_silent_devices_with_their_cause(harness: Harness) 
     await prepare(harness)
     page = await (await visit(harness)).read("/worklist")
     assert "<strong>6</strong> devices" in page
-    assert 'data-row="north/bus-1"' in page
+    assert 'data-device="north/bus-1"' in page
     assert ">5 d</time>" in page
 
 
@@ -37,7 +37,7 @@ async def test_an_age_is_a_filter_with_its_number(harness: Harness) -> None:
     link = "/worklist?search=bus&amp;age=days_3_to_7"
     assert f'<a href="{link}"><b class="number">1</b>' in page
     narrowed = await visitor.read("/worklist?search=bus&age=days_3_to_7")
-    assert narrowed.count("data-row=") == 1
+    assert narrowed.count("data-device=") == 1
     assert '<a href="/worklist?search=bus" aria-current="true">' in narrowed
 
 
@@ -92,5 +92,5 @@ async def test_a_long_list_goes_on(harness: Harness) -> None:
     await prepare(harness)
     cursor = (await harness.get("/worklist?limit=4"))["next_cursor"]
     page = await (await visit(harness)).read(f"/worklist?cursor={cursor}")
-    assert page.count("data-row=") == 2
+    assert page.count("data-device=") == 2
     assert "First page" in page

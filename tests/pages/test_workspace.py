@@ -29,6 +29,7 @@ async def test_a_row_has_state_cause_and_values_with_their_ages(harness: Harness
     page = await read(harness)
     assert 'data-row="north/bus-1"' in page
     assert '<span data-field="value:soc_percent" data-digits="1">64.5</span>' in page
+    assert '<span data-field="value:charging">no</span>' in page
     assert "120\u202f000" in page
     assert ">1 min 30 s</time>" in page
 
@@ -37,7 +38,7 @@ async def test_what_is_not_known_is_never_a_zero(harness: Harness) -> None:
     await harness.report("bus-1", soc_percent=0)
     page = await read(harness)
     assert page.count('<td class="number none">not known</td>') == 2
-    assert 'data-digits="1">0</span>' in page
+    assert 'data-digits="1">0.0</span>' in page
     assert "Odometer" not in page
 
 
@@ -46,8 +47,8 @@ async def test_an_old_value_says_so(harness: Harness) -> None:
     harness.let_pass(2 * HOUR)
     await harness.report("bus-1", odometer_km=1)
     page = await read(harness)
-    assert 'data-mark="old"' in page
-    assert "old: soc_percent" in page
+    assert 'class="old">50.0</span>' in page
+    assert "old: soc" in page
 
 
 @pytest.mark.parametrize(

@@ -74,10 +74,15 @@ function applyTime(field, value) {
 function applyValue(field, row, signal) {
   const value = row.values[signal];
   if (value === undefined) return;
-  const digits = field.dataset.digits;
-  const isRounded = typeof value[0] === "number" && digits !== undefined;
-  field.textContent = isRounded ? value[0].toFixed(Number(digits)) : String(value[0]);
+  field.textContent = textOf(value[0], field.dataset.digits);
   field.classList.toggle("old", row.old.includes(signal));
+}
+
+// As show_rounded() in api/pages/numbers.py writes it; with one digit or none after the point.
+function textOf(value, digits) {
+  if (typeof value === "boolean") return value ? "yes" : "no";
+  if (typeof value !== "number" || digits === undefined) return String(value);
+  return value.toFixed(Number(digits)).replace(/\B(?=(\d{3})+(?!\d))/g, "\u202f");
 }
 
 export function applyCounts(id, counts) {
