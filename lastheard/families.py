@@ -55,6 +55,7 @@ def families(scraped: Scraped) -> Iterator[Metric]:
     yield from _streams(totals)
     yield from _providers(totals)
     yield from _http({"api": totals.http, "probes": totals.probes})
+    yield from _live_pages(totals)
     yield from _pools(totals)
     yield from _devices(scraped)
 
@@ -174,6 +175,15 @@ def _http(listeners: Mapping[str, HttpStatistics]) -> Iterator[Metric]:
     yield _counters("http_wrong_keys", "Requests with a wrong key", "listener", wrong)
     late = {name: one.deadlines_passed for name, one in listeners.items()}
     yield _counters("http_deadlines", "Requests without an answer in time", "listener", late)
+
+
+def _live_pages(totals: ProcessTotals) -> Iterator[Metric]:
+    live = totals.live
+    yield _gauge("live_pages", "Open pages that keep themselves true", live.pages)
+    yield _counter("live_pages_opened", "Live pages that were opened", live.opened)
+    yield _counter("live_rounds", "Rounds of looking for what live pages must show", live.ticks)
+    yield _gauge("live_round_seconds", "Work of the newest of these rounds", live.tick_seconds)
+    yield _gauge("live_failing", "1: the newest of these rounds failed", live.is_failing)
 
 
 def _pools(totals: ProcessTotals) -> Iterator[Metric]:
