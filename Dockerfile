@@ -9,11 +9,12 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_ROOT_USER_ACTION=ignore
 WORKDIR /build
 
-# 1. Dependencies, in a layer that changes only with the lock file. The "embedded" extra (a
-# PostgreSQL) stays out.
-COPY requirements/runtime.txt requirements/build.txt requirements/
+# 1. Dependencies, in a layer that changes only with the lock files. The "embedded" extra (a
+# PostgreSQL) stays out. That of traces is in: it is not imported until LASTHEARD_OTLP_URL is set.
+COPY requirements/runtime.txt requirements/tracing.txt requirements/build.txt requirements/
 RUN python -m venv /opt/lastheard \
     && /opt/lastheard/bin/python -m pip install --require-hashes --only-binary :all: -r requirements/runtime.txt \
+        -r requirements/tracing.txt \
     && python -m pip install --require-hashes --only-binary :all: -r requirements/build.txt
 
 # 2. Lastheard itself. The check fails when the lock file no longer fits pyproject.toml.

@@ -146,6 +146,7 @@ COMPILE := $(BIN)/pip-compile -q --generate-hashes --no-emit-index-url --no-emit
 lock: $(READY) ## renew requirements/*.txt from pyproject.toml
 	@$(COMPILE) -o requirements/runtime.txt pyproject.toml
 	@$(COMPILE) --extra embedded --extra tracing -c requirements/runtime.txt -o requirements/dev.txt pyproject.toml requirements/dev.in
+	@$(COMPILE) --extra tracing -c requirements/dev.txt -o requirements/tracing.txt pyproject.toml
 	@$(COMPILE) -c requirements/dev.txt -o requirements/build.txt requirements/build.in
 	@$(COMPILE) -c requirements/dev.txt -o requirements/browser.txt requirements/browser.in
 

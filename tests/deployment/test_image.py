@@ -34,6 +34,7 @@ BROKEN = [
         "without",
     ),
     ("requirements/runtime.txt \\\n", "requirements/dev.txt \\\n", "runtime.txt is not installed"),
+    ("-r requirements/tracing.txt", "", "tracing.txt is not installed"),
     ("--no-deps wheels/*.whl", "--no-deps wheels/*.whl[embedded]", "embedded"),
     ('ENTRYPOINT ["/usr/bin/tini", "--"]', 'ENTRYPOINT ["lastheard"]', "not an init"),
     ('ENTRYPOINT ["/usr/bin/tini", "--"]', "", "not an init"),
