@@ -119,9 +119,11 @@ def _install_problems(build: Stage) -> list[str]:
         for words in installs
         if not _is_pinned(words)
     ]
-    for lock in ("requirements/runtime.txt", "requirements/tracing.txt"):
-        if not any(lock in words for words in installs):
-            problems.append(f"{lock} is not installed")
+    problems += [
+        f"{lock} is not installed"
+        for lock in ("requirements/runtime.txt", "requirements/tracing.txt")
+        if not any(lock in words for words in installs)
+    ]
     if any("embedded" in words or "pgserver" in words for words in installs):
         problems.append("the embedded PostgreSQL has no place in the image")
     return problems
