@@ -10,6 +10,7 @@ import pytest
 
 from domain.cutover import Cutover, PollOwner, ReadOwner
 from domain.cycles import CycleTrigger
+from domain.device_day import DayQuery
 from ports.cutovers import new_draft
 from ports.legacy import LegacyConfiguration
 from ports.reads import EventPosition, FleetQuery, HealthQuery
@@ -81,6 +82,39 @@ async def test_values_come_back_as_they_were_sent(world: PostgresWorld) -> None:
     values = await world.values("bus-1")
     assert values == sent
     assert values["charging"] is True
+
+
+async def test_a_day_counts_updates_in_its_buckets(world: PostgresWorld) -> None:
+    before = world.now
+    for minute in (9, 6, 3):
+        await world.send(world.update("bus-1", world.ago(minutes=minute), soc_percent=minute))
+    query = DayQuery(before - timedelta(minutes=1), before + timedelta(minutes=5), 6)
+    day = await world.stores.reads.load_device_day(HARBOUR, "bus-1", query)
+    assert day is not None
+    assert (sum(part.updates for part in day.receipts), day.before_at) == (3, None)
+    assert [point.value for point in day.signals["soc_percent"]][-1] == 3
+
+
+async def test_a_day_after_the_updates_knows_the_last_one_before(world: PostgresWorld) -> None:
+    await world.send(world.update("bus-1", world.ago(minutes=3), soc_percent=50.0))
+    (event,) = await world.stores.reads.list_events(HARBOUR, "bus-1", before=None, limit=9)
+    query = DayQuery(world.now + timedelta(hours=1), world.now + timedelta(hours=2), 288)
+    day = await world.stores.reads.load_device_day(HARBOUR, "bus-1", query)
+    assert day is not None
+    assert (day.receipts, day.signals, day.before_at) == ([], {}, event.recorded_at)
+
+
+async def test_the_event_behind_a_value_is_found_by_its_times(world: PostgresWorld) -> None:
+    for minute in (9, 6, 3):
+        signals = {"soc_percent": 50.0} if minute == 6 else {"speed_kmh": 30.0}
+        await world.send(world.update("bus-1", world.ago(minutes=minute), **signals))
+    snapshot = await world.stores.reads.get_snapshot(HARBOUR, "bus-1")
+    assert snapshot is not None
+    held = snapshot[1].document["soc_percent"]
+    find = world.stores.reads.find_event_behind
+    event = await find(HARBOUR, "bus-1", "soc_percent", held)
+    assert event is not None
+    assert (event.sequence, await find(HARBOUR, "bus-1", "speed_kmh", held)) == (2, None)
 
 
 async def test_events_are_newest_first_and_page_by_time_and_sequence(world: PostgresWorld) -> None:
