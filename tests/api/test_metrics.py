@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from api.app import create_app, create_probe_app
 from api.exposition import Exposition
+from api.gate import GateLimits
 from api.metrics import MAX_SCRAPES
 from storage.gateway import Database
 from storage.keys import PostgresKeys
@@ -19,6 +20,7 @@ from tests.api.issuer import Issuer, open_issuer
 if TYPE_CHECKING:
     from api.services import ApiServices
     from tests.api.harness import Harness
+    from tests.api.standing_time import FrozenDatabase
 
 TEXT = b"lastheard_answer 42.0\n"
 NOWHERE = "postgresql://lastheard@127.0.0.1:1/nowhere"  # nothing listens there
@@ -175,6 +177,40 @@ async def test_more_scrapes_than_places_leave_room_for_the_probes(harness: Harne
         assert (await probes.ask(key=None, path="/healthz")).status == 200
         end.set()
     assert statuses == [200] * MAX_SCRAPES
+
+
+async def test_strangers_take_no_places_of_scrapers(
+    harness: Harness, frozen: FrozenDatabase
+) -> None:
+    services = harness.make_services(exposition=exposition())
+    probes = Probes(harness, services)
+    assert (await probes.ask(key="read")).status == 200
+    looked_up, end = trio.Event(), trio.Event()
+
+    class SlowKeys(PostgresKeys):
+        async def find_access(self, key_id: str, workspace_id: str | None) -> Any:
+            if key_id == "stranger":
+                looked_up.set()
+                await end.wait()
+            return await super().find_access(key_id, workspace_id)
+
+    object.__setattr__(services, "keys", SlowKeys(frozen))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(lambda: probes.ask(key="lh_stranger_a"))
+        await looked_up.wait()
+        assert (await probes.ask(key="lh_stranger_b")).problem == "overloaded"
+        assert (await probes.ask(key="read")).status == 200
+        end.set()
+
+
+async def test_wrong_keys_beyond_the_rate_are_429(harness: Harness) -> None:
+    limits = GateLimits(wrong_keys_per_second=1.0)
+    services = harness.make_services(exposition=exposition(), gate_limits=limits)
+    probes = Probes(harness, services)
+    statuses = [(await probes.ask(key=key)).status for key in (None, *["lh_no_key"] * 3)]
+    assert statuses == [401, 401, 429, 429]  # to show no key is not a wrong one
+    assert services.probe_traffic.wrong_keys == 3
+    assert (await probes.ask(key="read")).status == 200
 
 
 async def test_a_rendering_that_hangs_is_given_up(
