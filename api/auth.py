@@ -62,7 +62,7 @@ def install_authorization(app: QuartTrio, operations: Operations, services: ApiS
         operation = operations.named(request.endpoint)
         if operation is None:
             raise Problem(NOT_FOUND)
-        name_route(operation.path, request.view_args or {})
+        name_route(operation.method, operation.path, request.view_args or {})
         if operation.scope is not None:
             g.access, g.address, workspace = await _find_caller(services, operation)
             require_scope(g.access, operation.scope)

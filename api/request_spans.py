@@ -44,11 +44,12 @@ def request_span(
     )
 
 
-def name_route(path: str, arguments: Mapping[str, object]) -> None:
+def name_route(method: str, path: str, arguments: Mapping[str, object]) -> None:
     """Say which route the present request matched, and the ids that its path names."""
     if not spans.is_recording():
         return
     request = spans.present()
+    request.rename(f"{method} {path}")
     request.set("http.route", path)
     for name in _OURS:
         if name in arguments:

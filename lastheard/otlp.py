@@ -140,6 +140,9 @@ class OtlpSpan:
     def set(self, name: str, value: Value) -> None:
         self._made.set_attribute(name, value)
 
+    def rename(self, name: str) -> None:
+        self._made.update_name(name)
+
     def fail(self, kind: str) -> None:
         self._made.set_attribute("error.type", kind)
         self._made.set_status(Status(StatusCode.ERROR))

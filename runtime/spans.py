@@ -52,6 +52,9 @@ class TraceSpan(Protocol):
     def set(self, name: str, value: Value) -> None:
         """Set an attribute. Never give it a secret, or what a client sent in a query."""
 
+    def rename(self, name: str) -> None:
+        """Give it the name that is known only now. Names are of a small set, too."""
+
     def fail(self, kind: str) -> None:
         """Mark it as failed. `kind` (`error.type`) is of a small set, such as a class's name."""
 
@@ -104,6 +107,8 @@ class _Unrecorded:
         self.place = place
 
     def set(self, name: str, value: Value) -> None: ...
+
+    def rename(self, name: str) -> None: ...
 
     def fail(self, kind: str) -> None: ...
 

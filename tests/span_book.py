@@ -26,6 +26,9 @@ class Kept:
     def set(self, name: str, value: Value) -> None:
         self.attributes[name] = value
 
+    def rename(self, name: str) -> None:
+        self.name = name
+
     def fail(self, kind: str) -> None:
         self.failed = kind
 

@@ -176,7 +176,7 @@ class Pages:
         page = self._by_name.get(request.endpoint or "")
         if page is None or page.scope is None:
             return None  # no such page: the framework answers 404; or a page for everyone
-        name_route(page.path, request.view_args or {})
+        name_route(request.method, page.path, request.view_args or {})
         viewer = await self.find_viewer()
         if viewer is None:
             return await _lead_to_sign_in(page)

@@ -78,11 +78,12 @@ async def test_nfr_003_a_request_leads_to_its_queries(dsn: str, tmp_path: Path) 
         await harness.add_fleet(polled("west", 1, every=1.0), only=[vin(0)])
         path = "/workspaces/west/health?state=stale"
         answer = await harness.shard.ask("GET", path, headers=parent(TRACE))
-    request = only(collector.trace(TRACE), "GET")
+    path = "/api/telematics-mvp/workspaces/{workspace_id}/health"
+    request = only(collector.trace(TRACE), f"GET {path}")
     assert request.parent_id == CALLER
     assert request.attributes == {
         "http.request.method": "GET",
-        "http.route": "/api/telematics-mvp/workspaces/{workspace_id}/health",
+        "http.route": path,
         "http.response.status_code": answer.status,
         "lastheard.workspace_id": "west",
     }
@@ -149,7 +150,7 @@ async def test_sent_updates_lead_from_their_request_to_the_commit(dsn: str, tmp_
         await harness.shard.add_pushed_fleet("harbour", ["bus-1"])
         one = update("harbour", "bus-1", await harness.now(), odometer_km=1000)
         await harness.shard.ingest(one, headers=parent(TRACE))
-    request = only(collector.trace(TRACE), "POST")
+    request = only(collector.trace(TRACE), "POST /api/telematics-mvp/ingest")
     first, *_ = [one for one in collector.children(request) if one.name == "submission"]
     assert first.attributes == {
         "lastheard.origin": "http",
@@ -184,3 +185,22 @@ def _streamed(collector: Collector) -> list[Sent]:
 
 async def _has_streamed(collector: Collector, count: int) -> bool:
     return len(_streamed(collector)) >= count
+
+
+async def test_a_page_leads_to_what_it_asks_and_keeps_its_route(dsn: str, tmp_path: Path) -> None:
+    async with traced() as collector, open_harness(dsn, tmp_path) as harness:
+        await harness.add_fleet(polled("west", 1, every=1.0), only=[vin(0)])
+        client, (key,) = harness.shard.client, harness.tokens.values()
+        base = str(client.base_url).rstrip("/")
+        signed_in = await client.post(
+            "/sign-in", data={"key": key, "next": "/"}, headers={"origin": base}
+        )
+        cookie = signed_in.headers["set-cookie"].partition(";")[0]
+        page = await client.get("/workspaces/west", headers={"cookie": cookie, **parent(TRACE)})
+        assert page.status_code == 200
+    asked = [span for span in collector.trace(TRACE) if "http.route" in span.attributes]
+    outer, *inner = sorted(asked, key=lambda span: span.begun)
+    assert outer.attributes["http.route"] == "/workspaces/<workspace_id>"
+    assert {span.parent_id for span in inner} == {outer.span_id}
+    assert any(span.attributes["http.route"].endswith("/health") for span in inner)
+    assert signed_in.headers["set-cookie"].partition(";")[0] not in str(collector.spans)
