@@ -53,7 +53,7 @@ class WorklistSummary(AnswerModel):
     unavailable_workspaces: list[UnavailableWorkspace] = Field(description=UNAVAILABLE_DESCRIPTION)
 
 
-class _Tally:
+class _WorklistTally:
     """Counts devices, those of one age group alone if that is asked for."""
 
     def __init__(self, age: AgeGroup | None) -> None:
@@ -129,7 +129,7 @@ def declare_worklist_summary(operations: Operations, services: ApiServices) -> N
 async def _count(
     services: ApiServices, source: WorklistSource, wanted: HealthQuery, query: WorklistQuery
 ) -> WorklistSummary:
-    tally, accepts = _Tally(query.age), query.accepts
+    tally, accepts = _WorklistTally(query.age), query.accepts
     for _ in range(MAX_CSV_ROWS // ROWS_PER_QUERY):
         page = await load_judged(services, source, wanted)
         accepted = (each for each in page.items if accepts is None or accepts(each.verdict))

@@ -32,7 +32,7 @@ CYCLES: Final = 12
 FILTERS: Final = ("state", "reason", "party", "provider_id", "tag", "search", "age", "order")
 
 
-class Column(NamedTuple):
+class ValueColumn(NamedTuple):
     """A signal that is shown of each device, with its heading, and the digits of a number."""
 
     signal: str
@@ -46,10 +46,10 @@ class Column(NamedTuple):
 
 # A column in which no device has a value is left out.
 COLUMNS: Final = (
-    Column("soc_percent", "Charge", 1),
-    Column("odometer_km", "Odometer", 0),
-    Column("speed_kmh", "Speed", 0),
-    Column("charging", "Charging"),
+    ValueColumn("soc_percent", "Charge", 1),
+    ValueColumn("odometer_km", "Odometer", 0),
+    ValueColumn("speed_kmh", "Speed", 0),
+    ValueColumn("charging", "Charging"),
 )
 TREND_SIGNAL: Final = "soc_percent"
 _ASKED: Final = (*(column.signal for column in COLUMNS), LATITUDE, LONGITUDE)
@@ -111,7 +111,7 @@ def _query(filters: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     return [*asked, ("limit", str(ROWS)), *(("signal", name) for name in _ASKED)]
 
 
-def _columns(items: Sequence[Mapping[str, Any]]) -> list[Column]:
+def _columns(items: Sequence[Mapping[str, Any]]) -> list[ValueColumn]:
     """Return the columns of signals that a device of the list has."""
     present = {name for item in items for name in item["values"]}
     return [column for column in COLUMNS if column.signal in present]
