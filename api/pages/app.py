@@ -22,6 +22,7 @@ from api.pages.indicators import declare_indicators
 from api.pages.live_pages import declare_live
 from api.pages.page import Pages
 from api.pages.plan import declare_plan
+from api.pages.runtime import declare_runtime_page
 from api.pages.settings import declare_settings
 from api.pages.sign_in import declare_sign_in
 from api.pages.worklist import declare_worklist
@@ -55,6 +56,7 @@ _PAGES: Final[tuple[Callable[[Pages], None], ...]] = (
     declare_admin,
     declare_cutover_changes,
     declare_audit,
+    declare_runtime_page,
 )
 
 

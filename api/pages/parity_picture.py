@@ -19,7 +19,7 @@ _MOST_LIMITS: Final = (
 _LEAST_BAR: Final = 3.0  # so that a cycle without mismatch is seen
 
 
-class Bar(NamedTuple):
+class ParityBar(NamedTuple):
     """One cycle. `height` in units of HEIGHT; None: nothing could be compared."""
 
     cycle: Mapping[str, Any]
@@ -30,7 +30,7 @@ class Bar(NamedTuple):
 class ParityPicture(NamedTuple):
     """The bars, and where the two limits are, from the top."""
 
-    bars: Sequence[Bar]
+    bars: Sequence[ParityBar]
     gate_y: float
     guardrail_y: float
     top_share: float
@@ -47,12 +47,12 @@ def draw_parity(
     return ParityPicture(bars, _y(gate_share, top), _y(guardrail_share, top), top)
 
 
-def _bar(cycle: Mapping[str, Any], top: float, gate_share: float) -> Bar:
+def _bar(cycle: Mapping[str, Any], top: float, gate_share: float) -> ParityBar:
     share = cycle["mismatch_share"]
     if share is None:
-        return Bar(cycle, None, is_beyond=False)
+        return ParityBar(cycle, None, is_beyond=False)
     height = min(HEIGHT, max(_LEAST_BAR, HEIGHT * share / top))
-    return Bar(cycle, round(height, 2), share > gate_share)
+    return ParityBar(cycle, round(height, 2), share > gate_share)
 
 
 def _y(share: float, top: float) -> float:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 import orjson
@@ -23,6 +24,7 @@ from actors.session import CurrentSession
 from actors.trial import ConnectionTrials
 from actors.waits import ProviderWaits
 from api.app import PREFIX, ApiServices, create_app
+from api.examples import Examples
 from api.key_uses import KeyUses
 from api.keys import Scope, mint_key
 from api.pages.live_board import LiveBoard
@@ -60,6 +62,14 @@ if TYPE_CHECKING:
     from tests.conftest import Stores
 
 BUSES = ("bus-1", "bus-2", "bus-3")
+
+
+@cache
+def example_report() -> Mapping[str, Any]:
+    """Return what a process says of itself, with the values of the API's examples."""
+    schema = PROCESS_MODEL.model_json_schema(ref_template="#/components/schemas/{model}")
+    example: Mapping[str, Any] = Examples(schema["$defs"]).of(schema)
+    return example
 
 
 @dataclass
@@ -153,7 +163,7 @@ class Harness:
                 ProviderWaits(),
             ),
             "clock": self.clock,
-            "runtime_report": lambda: {"shard_id": "shard-1"},
+            "runtime_report": lambda: {"shard_id": "shard-1", **example_report()},
             "process_model": PROCESS_MODEL,
             "readiness": lambda: dict(self.ready),
             "cursor_key": b"0123456789abcdef0123456789abcdef",
