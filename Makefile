@@ -24,7 +24,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-cluster test-postgres test-fast chaos check format bench-quick \
-	bench-mutants bench-compare bench-ledger bench-pages verdicts lock clean fuzz-api image test-image coverage figures docs \
+	bench-mutants bench-compare bench-ledger bench-pages bench-live verdicts lock clean fuzz-api image test-image coverage figures docs \
 	acceptance acceptance-mutants cutover-mutants test-metrics test-browser pictures
 
 help: ## what can be made
@@ -136,6 +136,9 @@ bench-compare: $(READY) ## core time and health p95 against another commit: make
 
 bench-ledger: $(READY) ## what 10,000 buses with one signal that is always refused write: up to 15 minutes
 	@$(BIN)/python -m benchmarks.ledger $(FLAGS)
+
+bench-live: $(READY) ## what 200 open live pages cost, with 10,000 devices, and whether they are true: five minutes
+	@$(BIN)/python -m benchmarks.live_pages $(FLAGS)
 
 verdicts: $(READY) ## who is blamed for what, in ten minutes with every fault: FLAGS=--short for two
 	@$(BIN)/python -m benchmarks.verdicts $(FLAGS)

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 # In the scope's state: the function that notes in the table that a request came with a good key.
 SHOW_KEY = "lastheard.show_key"
+# Likewise, that the request is the stream of a live page.
+SHOW_STREAM = "lastheard.show_stream"
 
 
 class Connection(TCPServer):
@@ -55,7 +57,7 @@ class Connection(TCPServer):
     ) -> None:
         # Hypercorn's annotation names TLS streams only, but its code takes plain ones too. TLS ends
         # before this process.
-        state = ConnectionState({SHOW_KEY: self._show_key})
+        state = ConnectionState({SHOW_KEY: self._show_key, SHOW_STREAM: self._show_stream})
         super().__init__(app, config, context, state, cast("Any", stream))
         self._socket = stream.socket
         self._write_seconds = parts.limits.write_seconds
@@ -107,6 +109,9 @@ class Connection(TCPServer):
 
     def _show_key(self) -> None:
         self._table.show_key(self._entry)
+
+    def _show_stream(self) -> None:
+        self._table.show_stream(self._entry)
 
     async def _read_data(self) -> None:
         try:

@@ -40,6 +40,7 @@ class ConnectionEntry:
     connection: Closable | None = None
     busy: bool = False
     has_key: bool = False
+    has_stream: bool = False
 
     @property
     def rank(self) -> int | None:
@@ -105,7 +106,20 @@ class ConnectionTable:
         self._move(entry, now, busy=True)
 
     def end_request(self, entry: ConnectionEntry, now: float) -> None:
+        if entry.has_stream and entry in self._entries:
+            entry.has_stream = False
+            self._of_address[entry.address] += 1
         self._move(entry, now, busy=False)
+
+    def show_stream(self, entry: ConnectionEntry) -> None:
+        """Note that the request on this connection is the stream of a live page.
+
+        It no longer counts at its address: an office has one address and many open pages, whose
+        number the gate bounds.
+        """
+        if not entry.has_stream and entry in self._entries:
+            entry.has_stream = True
+            self._leave_address(entry)
 
     def show_key(self, entry: ConnectionEntry) -> None:
         """Note that a request on this connection came with a good key."""
@@ -120,10 +134,14 @@ class ConnectionTable:
             return
         self._unplace(entry)
         self._entries.remove(entry)
+        if not entry.has_stream:
+            self._leave_address(entry)
+        self._traffic.connections_open = len(self._entries)
+
+    def _leave_address(self, entry: ConnectionEntry) -> None:
         self._of_address[entry.address] -= 1
         if not self._of_address[entry.address]:
             del self._of_address[entry.address]
-        self._traffic.connections_open = len(self._entries)
 
     def _make_room_at(self, address: str, now: float) -> bool:
         own = (entry for entry in self._first_to_go() if entry.address == address)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 import structlog
 import trio
 
-from api.connection import SHOW_KEY
+from api.connection import SHOW_KEY, SHOW_STREAM
 from api.gate import RETRY_AFTER_SECONDS
 from api.problem_types import DEADLINE_PASSED, ENDING
 from api.problems import Problem, problem_for
@@ -164,7 +164,9 @@ class RequestFrame:
             return
         if caller.who is not None:
             structlog.contextvars.unbind_contextvars(WITHOUT_KEY)
-            _show_key(scope)
+            _show(scope, SHOW_KEY)
+            if caller.is_stream:
+                _show(scope, SHOW_STREAM)
         begin, end = self._counters(caller)
         is_known = caller.who is not None and not caller.is_stream  # which goes on for hours
         begin()
@@ -184,9 +186,9 @@ class RequestFrame:
         return traffic.start_request, traffic.end_request
 
 
-def _show_key(scope: HTTPScope) -> None:
-    """Tell the connection of a good key, if there is one: a test's client has no connection."""
-    show: Callable[[], None] | None = scope.get("state", {}).get(SHOW_KEY)
+def _show(scope: HTTPScope, what: str) -> None:
+    """Tell the connection something, if there is one: a test's client has no connection."""
+    show: Callable[[], None] | None = scope.get("state", {}).get(what)
     if show is not None:
         show()
 

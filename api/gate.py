@@ -169,7 +169,8 @@ class KeyGate:
         who = self._visitors.recall(ticket)
         if who is None:
             async with self._turn(address):
-                who = await self._visitors.find(ticket)
+                # Another page of the same sign-in may have had its turn before this one.
+                who = self._visitors.recall(ticket) or await self._visitors.find(ticket)
         return Caller(address, who, is_stream=who is not None and is_stream_path(scope["path"]))
 
     async def _admit_stranger(self, caller: Caller) -> Caller:

@@ -35,6 +35,7 @@ SETTLE_SECONDS = 20.0
 QUIET_SECONDS = 12.0  # two ticks after the last change
 TURNS = 12  # each device is heard once in so many turns
 TURN_SECONDS = 5.0
+OPENING_SECONDS = 4.0  # in which all pages are opened
 
 
 class Cost(NamedTuple):
@@ -77,6 +78,7 @@ async def _run_pages(
             without = await _measure(service, place, flags.seconds / 2)
             for page in pages:
                 reading.start_soon(page.read, port, cookie)
+                await trio.sleep(OPENING_SECONDS / len(pages))
             await trio.sleep(SETTLE_SECONDS)
             before = _told(pages)
             cost = await _measure(service, place, flags.seconds)

@@ -55,7 +55,7 @@ class ReadPage:
             while True:
                 chunk = await stream.receive_some(READ_BYTES)
                 if not chunk:
-                    raise OSError(f"the stream of {self.workspace_id} has ended")
+                    raise OSError(f"the stream of {self.workspace_id} ended: {unread[-300:]!r}")
                 self.bytes_read += len(chunk)
                 *lines, unread = (unread + chunk).split(b"\n")
                 for line in lines:

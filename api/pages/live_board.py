@@ -13,6 +13,7 @@ are told less often. While no page is open, nothing is asked. The board must nev
 from __future__ import annotations
 
 import secrets
+import time
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from ports.live import LiveReads
 
 EVERY_SECONDS: Final = 5.0
-# After its work a tick rests for so many times as long: 6% of a core at most.
+# After judging a tick rests for so many times as long: it takes 6% of a core at most.
 REST: Final = 15.0
 SOON_SECONDS: Final = 0.5  # pages that are opened together share a reading
 LINGER_SECONDS: Final = 30.0  # rows are kept for a page that is reloaded, or comes back
@@ -54,7 +55,7 @@ class LiveStatistics:
     devices: int  # now
     ticks: int
     read_anew: int  # workspaces whose counts differed from the database's
-    tick_seconds: float  # the work of the newest tick, without waiting for the database
+    tick_core_seconds: float  # of judging, in the newest tick
     opened: int
     resumed: int  # of these: they came back and were told only what they had missed
     started_anew: int  # of these: they came back too late for that
@@ -183,7 +184,7 @@ class LiveBoard:
             devices=self._devices(),
             ticks=self.tick_number,
             read_anew=told["read_anew"],
-            tick_seconds=self._work_seconds,
+            tick_core_seconds=self._work_seconds,
             opened=told["opened"],
             resumed=told["resumed"],
             started_anew=told["started_anew"],
@@ -243,15 +244,15 @@ class LiveBoard:
                 space.replace_all(found[name], tick)
 
     async def _judge(self, spaces: Iterable[WorkspaceRows], judge: Judge, tick: int) -> float:
-        """Judge the devices of these; return the seconds of work. Other tasks run meanwhile."""
+        """Judge the devices of these; return the core seconds of it. Other tasks run meanwhile."""
         worked, waiting = 0.0, 0
         for space in spaces:
-            began = trio.current_time()
+            began = time.thread_time()
             for _ in space.judge(judge, tick, at_once=DEVICES_AT_ONCE):
-                worked += trio.current_time() - began
+                worked += time.thread_time() - began
                 await trio.lowlevel.checkpoint()
-                began = trio.current_time()
-            worked += trio.current_time() - began
+                began = time.thread_time()
+            worked += time.thread_time() - began
             waiting += len(space.facts)
             if waiting > DEVICES_AT_ONCE:
                 waiting = 0

@@ -105,6 +105,7 @@ async def stream_events(
                 seconds = limits.retry_when_ending if board.is_ending else limits.retry
                 yield f"retry: {1000 * seconds:.0f}\nevent: {ends}\ndata: {{}}\n\n".encode()
                 return
+            looked_at = board.tick_number  # while the events are sent, there may be more
             events = news.take()
             for event in events:
                 yield event
@@ -113,7 +114,7 @@ async def stream_events(
             if events or times.beat_is_due():
                 times.note_sent()
             with trio.move_on_after(times.seconds_to_next()):
-                await board.wait_for_news(board.tick_number)
+                await board.wait_for_news(looked_at)
 
 
 class _News:
