@@ -182,7 +182,7 @@ def _live_pages(totals: ProcessTotals) -> Iterator[Metric]:
     yield _gauge("live_pages", "Open pages that keep themselves true", live.pages)
     yield _counter("live_pages_opened", "Live pages that were opened", live.opened)
     yield _counter("live_rounds", "Rounds of looking for what live pages must show", live.ticks)
-    yield _gauge("live_round_seconds", "Work of the newest of these rounds", live.tick_seconds)
+    yield _gauge("live_round_seconds", "Work of the newest of these rounds", live.tick_core_seconds)
     yield _gauge("live_failing", "1: the newest of these rounds failed", live.is_failing)
 
 

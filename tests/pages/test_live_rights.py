@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
+import trio
 
+from api.access import Access
 from api.pages.live_watch import Watch
 from api.pages.viewer import COOKIE
 from tests.pages.visiting import Visitor, visit
@@ -25,22 +27,63 @@ STREAMS = [
 ]
 
 
-async def begin(harness: Harness, visitor: Visitor, path: str) -> tuple[int, str, dict[str, str]]:
+async def begin(harness: Harness, visitor: Visitor, path: str) -> tuple[int, bytes, dict[str, str]]:
     """Open a stream, and return its status, its first piece and its headers. Then leave."""
-    headers = {"Accept": STREAM, "Cookie": f"{COOKIE}={visitor.cookie}"}
-    async with harness.client.request(path, headers=headers) as connection:
-        await connection.send_complete()
-        first = (await connection.receive()).decode()
-        found = {name.lower(): value for name, value in (connection.headers or {}).items()}
-        status = connection.status_code or 0
-        await connection.disconnect()
-    return status, first, found
+    request = Request(path, visitor.cookie or "")
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(
+                harness.client.app.asgi_app, request.scope, request.receive, request.send
+            )
+            await request.began.wait()
+            nursery.cancel_scope.cancel()
+    return request.status, request.first, request.headers
+
+
+class Request:
+    """One request as the server makes it. The answer's first piece sets `began`."""
+
+    def __init__(self, path: str, cookie: str) -> None:
+        headers = {"host": "localhost", "accept": STREAM, "cookie": f"{COOKIE}={cookie}"}
+        self.scope: Any = {
+            "type": "http",
+            "asgi": {},
+            "http_version": "1.1",
+            "method": "GET",
+            "scheme": "http",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "root_path": "",
+            "headers": [(name.encode(), text.encode()) for name, text in headers.items()],
+            "client": ("127.0.0.1", 1),
+            "server": ("localhost", 80),
+            "state": {},
+            "extensions": {},
+        }
+        self.began = trio.Event()
+        self.status, self.first, self.headers = 0, b"", dict[str, str]()
+        self._is_read = False
+
+    async def receive(self) -> Any:
+        if self._is_read:
+            await trio.sleep_forever()
+        self._is_read = True
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(self, event: Any) -> None:
+        if event["type"] == "http.response.start":
+            self.status = event["status"]
+            self.headers = {name.decode().lower(): text.decode() for name, text in event["headers"]}
+        else:
+            self.first = event["body"]
+            self.began.set()
 
 
 @pytest.mark.parametrize("path", STREAMS)
 async def test_a_stream_is_not_cached_nor_buffered(harness: Harness, path: str) -> None:
     status, first, headers = await begin(harness, await visit(harness), path)
-    assert (status, first) == (200, "retry: 3000\n\n")
+    assert (status, first) == (200, b"retry: 3000\n\n")
     assert headers["content-type"] == f"{STREAM}; charset=utf-8"
     assert (headers["cache-control"], headers["x-accel-buffering"]) == ("no-store", "no")
     assert "content-encoding" not in headers
@@ -58,8 +101,6 @@ async def test_a_limited_key_has_no_stream_of_another_workspace(harness: Harness
 
 
 async def test_a_watch_is_limited_to_what_the_viewer_sees() -> None:
-    from api.access import Access
-
     watch = Watch(rows=frozenset({"north", "south"}), counts=None, follows=frozenset({"south"}))
     seen = watch.limited_to(Access("key", frozenset({"read"}), frozenset({"north"})))
     north = frozenset({"north"})
