@@ -73,7 +73,7 @@ test-browser: $(BROWSER) ## the pages in Debian's Chromium: what people do, ever
 	@$(BIN)/python -m pytest -q tests/browser $(FLAGS)
 
 pictures: $(BROWSER) ## the same, and write docs/pages/*.png anew
-	@LASTHEARD_PICTURES=docs/pages $(BIN)/python -m pytest -q tests/browser/test_pictures.py $(FLAGS)
+	@LASTHEARD_PICTURES=docs/pages $(BIN)/python -m pytest -q tests/browser/test_every_page.py $(FLAGS)
 
 acceptance: $(READY) ## what was asked for, id by id, over HTTP: make acceptance, or make acceptance FLAGS=FR-015
 	@$(BIN)/python -m tests.acceptance_table -n $(WORKERS) $(FLAGS)

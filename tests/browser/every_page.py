@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from tests.browser.service import CUTOVER
 from tests.pages.every_page import address_of, every_page
 
 if TYPE_CHECKING:
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
     from tests.browser.service import Service
 
 LIVELY: Final = "harbour"
-SILENCE_SECONDS: Final = 90.0
+SILENCE_SECONDS: Final = 120.0
 _LOOK_SECONDS: Final = 0.5
-PHONE, DESK, WALL = 390, 1280, 1920
+_CUTOVER_PAGES: Final = "/workspaces/<workspace_id>/admin"
+_QUERIES: Final = {"show_cutover_change": "?read_owner=core"}  # pages that need one
+
 
 every: Final = pytest.mark.parametrize("route", every_page(), ids=lambda route: route.name)
 
@@ -43,6 +46,8 @@ def show(page: Page, route: PageRoute, parts: Mapping[str, str], cookies: list[A
     """Open a page as its viewer does: signed in, but for a page that is open to everyone."""
     if route.scope is not None:
         page.context.add_cookies(cookies)
-    answer = page.goto(address_of(route.path, parts))
+    if route.path.startswith(_CUTOVER_PAGES) and parts["workspace_id"] == LIVELY:
+        parts = {**parts, "workspace_id": CUTOVER}
+    answer = page.goto(address_of(route.path, parts) + _QUERIES.get(route.name, ""))
     assert answer is not None
     assert answer.status == 200, page.inner_text("main")

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from domain.model import Policy
-from lastheard.simulation import configure_fleet, run_simulator
+from lastheard.simulation import configure_fleet, run_simulator, write_secret
+from simulator.legacy_shape import SHAPE
 from storage.gateway import Database, open_bridge
 from tests.browser.depot import add_depot
 from tests.conftest import make_postgres_stores
@@ -38,7 +39,8 @@ POLICY: Final = Policy(
     freshness_target_seconds=8, delayed_after_seconds=9, stale_after_seconds=22, grace_seconds=20
 )
 POLL_INTERVAL_SECONDS: Final = 2
-START_SECONDS: Final = 90.0
+CUTOVER: Final = "riverside"  # its vehicles are polled
+START_SECONDS: Final = 180.0
 
 
 @dataclass
@@ -110,10 +112,20 @@ async def _serve(dsn: str, folder: Path, running: _Running) -> None:
         async with open_shard(dsn, key, credentials_dir=str(folder)) as shard:
             await shard.wait_ready()
             await add_depot(shard)
+            await _begin_shadow(shard, simulated, folder)
             token = trio.lowlevel.current_trio_token()
             running.service = Service(shard, key, simulated, folder, token)
             running.ready.set()
             await running.stop.wait()
+
+
+async def _begin_shadow(shard: Shard, simulated: Simulated, folder: Path) -> None:
+    """Let both systems collect for CUTOVER, so that its gate opens after some cycles."""
+    assert simulated.legacy_credential is not None
+    secret = write_secret(folder / "legacy", simulated.legacy_credential)
+    legacy = {"base_url": simulated.http_url, "credential": secret, "shape": SHAPE}
+    body = {"legacy": legacy, "poll_owner": "both_shadow", "read_owner": "legacy"}
+    await ask(shard, "PUT", f"/workspaces/{CUTOVER}/cutover", body, **{"if-match": "*"})
 
 
 async def _configure(dsn: str, folder: Path, simulated: Simulated) -> str:

@@ -14,6 +14,7 @@ from domain.model import (
     StatementKind,
     Submission,
 )
+from ports.cutovers import UnfitNote
 from tests.pages.every_page import address_of, every_route
 from tests.pages.hostile import (
     DEVICE,
@@ -50,6 +51,8 @@ async def hostile(harness: Harness) -> Visitor:
 
     await configure_hostile_fleet(ask, harness.clock.now())
     await harness.commit(_troubles(harness))
+    unfit = UnfitNote(harness.clock.now(), 1, DEVICE, EVIL, EVIL, EVIL)
+    await harness.stores.cutovers.note_legacy_unfit(WORKSPACE, unfit)
     await harness.add_key(EVIL, ["read", "control", "admin", "ingest"], None)
     visitor = Visitor(harness)
     await visitor.sign_in(EVIL, headers={"User-Agent": f"Firefox/{EVIL}"})

@@ -1,0 +1,43 @@
+"""Pictures of pages: small files, of what is on the screen and one screen below.
+
+`make pictures` writes them to docs/pages/. Otherwise they go to the folder of the test, so that
+each run shows that they can be made.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from playwright.sync_api import Page
+
+MAX_BYTES: Final = 150_000
+COLOURS: Final = 128
+_SCREENS_HIGH: Final = 2  # a longer page is cut
+
+
+def write_picture(page: Page, file: Path) -> None:
+    """Write what the page looks like now. Fails if the file is not small."""
+    size = page.viewport_size
+    assert size is not None
+    long = page.evaluate("document.documentElement.scrollHeight")
+    height = min(long, _SCREENS_HIGH * size["height"])
+    taken = page.screenshot(
+        full_page=True, clip={"x": 0, "y": 0, "width": size["width"], "height": height}
+    )
+    file.write_bytes(_shrink(taken))
+    assert file.stat().st_size <= MAX_BYTES, file
+
+
+def _shrink(picture: bytes) -> bytes:
+    """Return a PNG of few colours: a page has few."""
+    from PIL import Image
+
+    written = io.BytesIO()
+    Image.open(io.BytesIO(picture)).convert("RGB").quantize(COLOURS).save(
+        written, format="PNG", optimize=True
+    )
+    return written.getvalue()
