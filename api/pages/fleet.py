@@ -8,23 +8,33 @@ from quart import request
 
 from api.pages.contract import ContractRefused, Question
 from api.pages.is_it_us import answer_is_it_us
+from api.pages.rendering import render_part
+from api.pages.shared_parts import SharedParts
 from api.pages.viewer import current_viewer
 from api.pages.words import party_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from markupsafe import Markup
+
     from api.pages.page import Pages
     from api.pages.viewer import Viewer
 
 
 def declare_fleet(pages: Pages) -> None:
+    parts = SharedParts()
+
     @pages.page("/", "fleet.html")
     async def show_fleet() -> dict[str, Any]:
+        key = (current_viewer().access.workspaces, request.args.get("cursor"))
+        return {"part": await parts.show(key, make_part)}
+
+    async def make_part() -> Markup:
         viewer = current_viewer()
         fleet = await pages.ask.get(viewer, "/fleet", cursor=request.args.get("cursor"))
         shards = await ask_shards(pages, viewer)
-        return {
+        values = {
             "fleet": fleet,
             "totals": find_totals(fleet, is_whole="cursor" not in request.args),
             "rows": [_to_row(item) for item in fleet["items"]],
@@ -32,6 +42,7 @@ def declare_fleet(pages: Pages) -> None:
             "sees_runtime": shards is not None,
             "is_first_page": "cursor" not in request.args,
         }
+        return await render_part("fleet_part.html", values)
 
 
 async def ask_shards(pages: Pages, viewer: Viewer) -> list[Mapping[str, Any]] | None:

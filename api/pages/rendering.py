@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import trio
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from quart import Response, g, request
 
 from api.pages import words
@@ -62,6 +63,15 @@ async def render(template: str, values: Mapping[str, Any], status: int = HTTPSta
     `viewer` is None on a page for everyone. `now` is the database's time at the request; None while
     it is not known. `settings_pages` says which workspaces have a settings page.
     """
+    return Response(await _generate(template, values), status, content_type=HTML)
+
+
+async def render_part(template: str, values: Mapping[str, Any]) -> Markup:
+    """Return a part of a page, for the template of the page. It must not depend on the viewer."""
+    return Markup(await _generate(template, values))  # noqa: S704 - the template has escaped it
+
+
+async def _generate(template: str, values: Mapping[str, Any]) -> str:
     frame = {
         "viewer": g.get("viewer"),
         "path": request.path,
@@ -74,7 +84,7 @@ async def render(template: str, values: Mapping[str, Any], status: int = HTTPSta
         pieces.append(piece)
         if count % PIECES_AT_ONCE == 0:
             await trio.lowlevel.checkpoint()
-    return Response("".join(pieces), status, content_type=HTML)
+    return "".join(pieces)
 
 
 def render_refusal(path: str, problem: Mapping[str, Any]) -> bytes:

@@ -8,6 +8,8 @@ from quart import Response, request
 
 from api.pages.contract import Question
 from api.pages.filters import link_with, read_filters
+from api.pages.rendering import render_part
+from api.pages.shared_parts import SharedParts
 from api.pages.viewer import current_viewer
 from api.pages.worklist_text import write_summary
 from domain.ageing import AgeGroup
@@ -15,6 +17,8 @@ from domain.health_reason import HealthReason, Party
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from markupsafe import Markup
 
     from api.pages.page import Pages, Values
 
@@ -26,8 +30,15 @@ _KEPT_HEADERS: Final = ("content-type", "content-disposition")
 
 
 def declare_worklist(pages: Pages) -> None:
+    parts = SharedParts()
+
     @pages.page("/worklist", "worklist.html")
     async def show_worklist() -> Values:
+        asked = tuple(read_filters((*FILTERS, "cursor")))
+        key = (current_viewer().access.workspaces, asked, request.url_root)
+        return {"part": await parts.show(key, make_part)}
+
+    async def make_part() -> Markup:
         filters = read_filters(FILTERS)
         paged = [*filters, ("limit", str(ROWS))]
         if request.args.get("cursor"):
@@ -40,12 +51,13 @@ def declare_worklist(pages: Pages) -> None:
             },
         )
         worklist, summary = found["worklist"], found["summary"]
-        return {
+        values = {
             **found,
             "rows": worklist["items"],
             "text": write_summary(worklist["items"], summary, request.url_root),
             **_filter_values(filters, worklist, summary),
         }
+        return await render_part("worklist_part.html", values)
 
     @pages.raw("/worklist.csv")
     async def download_worklist() -> Response:
