@@ -41,7 +41,8 @@ def find_difference(
     """
     reset = is_reset(board, watch, seen)
     seen = 0 if reset else seen
-    head = {"at": board.evaluated_at} | ({"reset": True} if reset else {})
+    # A page whose rows are not watched must not take them for gone.
+    head = {"at": board.evaluated_at} | ({"reset": True} if reset and watch.rows else {})
     pieces, size = [], 0
     for member in _rows_since(board, watch, seen):
         pieces.append(member)
