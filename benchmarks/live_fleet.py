@@ -39,6 +39,12 @@ DEVICES: Final = f"""
     ), states AS (
         INSERT INTO device_state (workspace_id, device_id)
         SELECT workspace_id, device_id FROM made
+    ), assigned AS (
+        INSERT INTO assignments (workspace_id, device_id, assignment, provider_id, external_id,
+                                 external_key, vehicle_id, vehicle_name, effective_at)
+        SELECT workspace_id, device_id, 1, '{PROVIDER}', device_id, device_id, device_id,
+               'Bus ' || substr(device_id, 2), clock_timestamp() - interval '1 day'
+        FROM made
     )
     INSERT INTO snapshots (workspace_id, device_id, document)
     SELECT workspace_id, device_id, '{{}}' FROM made
