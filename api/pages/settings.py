@@ -138,7 +138,7 @@ async def _show(pages: Pages, workspace_id: str, draft: Draft) -> Values:
         "etag": draft.seen or policy.headers["etag"],
         "fields": fill(fields, policy.json, draft.texts, draft.refusal),
         "draft": draft,
-        "other_faults": faults_by_field(draft.refusal).get("", []),
+        "other_faults": faults_by_field(draft.refusal, fields).get("", []),
         "result": find_result(),
         "may_change": viewer.may(Scope.CONTROL) and found["workspace"]["archived_at"] is None,
         "overriding": [one for one in found["providers"]["items"] if _overrides(one)],

@@ -120,7 +120,7 @@ def fill(
     problem: Mapping[str, Any] | None = None,
 ) -> list[FilledField]:
     """Return the fields as they are shown: what was typed, else what is stored."""
-    faults = faults_by_field(problem)
+    faults = faults_by_field(problem, fields)
     return [
         FilledField(
             field,
@@ -132,10 +132,18 @@ def fill(
     ]
 
 
-def faults_by_field(problem: Mapping[str, Any] | None) -> dict[str, list[str]]:
-    """Return the faults of a refusal by the field that each pointer names; "" for the others."""
+def faults_by_field(
+    problem: Mapping[str, Any] | None, fields: Sequence[Field]
+) -> dict[str, list[str]]:
+    """Return the faults of a refusal by the field that each pointer names; "" for the others.
+
+    Fields that a fault names are called as in the form.
+    """
     found: dict[str, list[str]] = {}
     for error in (problem or {}).get("errors", ()):
         name = str(error.get("pointer") or "").strip("/")
-        found.setdefault(name, []).append(str(error["detail"]))
+        detail = str(error["detail"])
+        for field in fields:
+            detail = detail.replace(field.name, f"“{field.label}”")
+        found.setdefault(name, []).append(detail)
     return found

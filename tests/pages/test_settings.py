@@ -74,10 +74,10 @@ async def test_a_stored_policy_is_said_and_is_in_the_history(harness: Harness) -
 @pytest.mark.parametrize(
     ("name", "typed", "said"),
     [
-        ("stale_after_seconds", "100", "It must be more than delayed_after_seconds."),
+        ("stale_after_seconds", "100", "It must be more than “Delayed after”."),
         ("stale_after_seconds", "soon", "Input should be a valid number"),
         ("poll_interval_seconds", "5", "Input should be greater than or equal to 60"),
-        ("start_offset_seconds", "400", "less than poll_interval_seconds, which is 300"),
+        ("start_offset_seconds", "400", "less than “Poll interval”, which is 300"),
     ],
 )
 async def test_a_refusal_stands_beside_its_field(
