@@ -24,7 +24,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-cluster test-postgres test-fast chaos check format bench-quick \
-	bench-mutants bench-compare bench-ledger bench-pages bench-live verdicts lock clean fuzz-api image test-image coverage figures docs \
+	bench-mutants bench-compare bench-ledger bench-pages bench-live live-truth verdicts lock clean fuzz-api image test-image coverage figures docs \
 	acceptance acceptance-mutants cutover-mutants test-metrics test-browser pictures
 
 help: ## what can be made
@@ -139,6 +139,9 @@ bench-ledger: $(READY) ## what 10,000 buses with one signal that is always refus
 
 bench-live: $(READY) ## what 200 open live pages cost, with 10,000 devices, and whether they are true: five minutes
 	@$(BIN)/python -m benchmarks.live_pages $(FLAGS)
+
+live-truth: $(READY) ## a page open for an hour of churn, 720 looks, each compared with the API: LIVE_SEED=2 for another hour
+	@LIVE_TICKS=720 $(BIN)/python -m pytest -q tests/pages/test_live_truth.py $(FLAGS)
 
 verdicts: $(READY) ## who is blamed for what, in ten minutes with every fault: FLAGS=--short for two
 	@$(BIN)/python -m benchmarks.verdicts $(FLAGS)

@@ -22,6 +22,7 @@ import tests.isolation.cutover_scenarios
 import tests.isolation.history_scenarios
 import tests.isolation.indicator_scenarios
 import tests.isolation.legacy_sync_scenarios
+import tests.isolation.live_scenarios
 import tests.isolation.ownership_scenarios
 import tests.isolation.parity_scenarios
 import tests.isolation.picture_scenarios

@@ -43,8 +43,10 @@ async def test_a_new_page_is_told_every_row(harness: Harness) -> None:
 
 
 async def test_a_page_is_told_only_what_changed(harness: Harness) -> None:
-    page = await open_page(harness)
     await harness.report("bus-2", soc_percent=50.0)
+    page = await open_page(harness)
+    harness.let_pass(1)
+    await harness.report("bus-2", soc_percent=51.0)
     page.rows.clear()
     assert await tick(harness, page) == 1
     assert page.rows.keys() == {"north/bus-2"}
@@ -70,7 +72,7 @@ async def test_a_cycle_changes_the_reasons_of_silent_devices(harness: Harness) -
     harness.let_pass(1000)
     await tick(harness, page)
     before = page.rows["north/bus-1"]["reason"]
-    await harness.run_cycle()
+    await harness.run_cycle(is_answered=False)
     await tick(harness, page)
     assert page.rows["north/bus-1"]["reason"] != before
     assert "cycles" in page.regions
