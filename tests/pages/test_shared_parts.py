@@ -15,7 +15,9 @@ FETCHED = {"Sec-Fetch-Dest": "empty"}
 
 
 async def fetch(visitor: Visitor, path: str = "/") -> str:
-    return (await visitor.get(path, headers=FETCHED)).body.decode()
+    answer = await visitor.get(path, headers=FETCHED)
+    assert answer.status == 200, answer.body
+    return answer.body.decode()
 
 
 async def test_a_fetch_may_show_what_was_made_just_now(harness: Harness) -> None:
@@ -32,7 +34,9 @@ async def test_viewers_of_other_workspaces_share_nothing(harness: Harness) -> No
     everything, north = await visit(harness), await visit(harness, "north")
     for path in ("/", "/worklist"):
         assert "South" in await fetch(everything, path)
-        assert "South" not in await fetch(north, path)
+        page = await fetch(north, path)
+        assert "North" in page
+        assert "South" not in page
 
 
 async def test_other_filters_share_nothing(harness: Harness) -> None:
