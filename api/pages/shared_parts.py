@@ -21,7 +21,7 @@ MAX_AGE_SECONDS: Final = 10.0
 MAX_PARTS: Final = 64  # the one that was asked for longest ago makes room
 
 
-class _Part(NamedTuple):
+class _KeptPart(NamedTuple):
     made_at: float
     text: Markup
 
@@ -30,7 +30,7 @@ class SharedParts:
     """The newest parts by their keys. A key must name all that the part depends on."""
 
     def __init__(self) -> None:
-        self._parts: OrderedDict[Hashable, _Part] = OrderedDict()
+        self._parts: OrderedDict[Hashable, _KeptPart] = OrderedDict()
         self._locks: dict[Hashable, trio.Lock] = {}
 
     async def show(self, key: Hashable, make: Callable[[], Awaitable[Markup]]) -> Markup:
@@ -54,7 +54,7 @@ class SharedParts:
                 self._locks.pop(key, None)
 
     def _keep(self, key: Hashable, text: Markup) -> Markup:
-        self._parts[key] = _Part(trio.current_time(), text)
+        self._parts[key] = _KeptPart(trio.current_time(), text)
         self._parts.move_to_end(key)
         if len(self._parts) > MAX_PARTS:
             self._parts.popitem(last=False)
