@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
+from markupsafe import Markup
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +16,15 @@ if TYPE_CHECKING:
 MAX_DIFFERENCES: Final = 40  # of one entry; the others are counted
 MAX_CHARACTERS: Final = 300  # of one value
 _ABSENT: Final = object()
+# By whether there is a value before, and one after. Values are escaped when they are put in.
+_LINES: Final = {
+    (True, True): Markup(
+        '<li><code>{0}</code> <del>{1}</del> <span aria-hidden="true">→</span>'
+        '<span class="hidden-words">became</span> <ins>{2}</ins></li>'
+    ),
+    (True, False): Markup("<li><code>{0}</code> <del>{1}</del></li>"),
+    (False, True): Markup("<li><code>{0}</code> <ins>{2}</ins></li>"),
+}
 
 
 class Difference(NamedTuple):
@@ -31,6 +41,11 @@ class DescribedEntry(NamedTuple):
     entry: Mapping[str, Any]
     differences: Sequence[Difference]
     more: int
+
+    @property
+    def lines(self) -> Markup:
+        """Each difference as an item of a list. In one piece: a page has hundreds of them."""
+        return Markup("").join(_LINES[_shape(one)].format(*one) for one in self.differences)
 
     @property
     def groups(self) -> list[str]:
@@ -56,6 +71,10 @@ def _compare(name: str, before: Any, after: Any) -> Iterator[Difference]:
             yield from _compare(inner, left.get(member, _ABSENT), right.get(member, _ABSENT))
         return
     yield Difference(name, _show(before), _show(after))
+
+
+def _shape(one: Difference) -> tuple[bool, bool]:
+    return one.before is not None, one.after is not None
 
 
 def _is_open(value: Any) -> bool:

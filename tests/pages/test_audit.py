@@ -112,3 +112,9 @@ def test_long_changes_are_cut_and_counted() -> None:
     assert len(described.differences) == MAX_DIFFERENCES
     assert described.more == 50 - MAX_DIFFERENCES
     assert described.differences[0].after == "x" * MAX_CHARACTERS + "…"
+
+
+def test_values_of_a_difference_are_text_and_no_markup() -> None:
+    described = describe(entry({"a": "<b>", "x": 1}, {"a": "{0}&", "x": 1}))
+    assert "<del>&lt;b&gt;</del>" in described.lines
+    assert "<ins>{0}&amp;</ins>" in described.lines
