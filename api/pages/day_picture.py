@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from api.pages.edge_words import edge_words
-from api.pages.time_window import Window, percent
+from api.pages.time_window import TimeSpan, percent
 from api.pages.times import parse_instant, show_age
 from api.pages.words import meaning
 
@@ -28,7 +28,7 @@ _OUTCOMES: Final = {"completed": GOOD, "running": PLAIN, "skipped": PLAIN, "requ
 Day = Mapping[str, Any]
 
 
-class Mark(NamedTuple):
+class LaneMark(NamedTuple):
     """One mark of a lane. Places are in percent of the lane; `says` is its text."""
 
     kind: str
@@ -44,7 +44,7 @@ class Lane(NamedTuple):
 
     name: str
     summary: str
-    marks: Sequence[Mark]
+    marks: Sequence[LaneMark]
 
 
 class Happening(NamedTuple):
@@ -57,7 +57,7 @@ class Happening(NamedTuple):
     detail: str
 
 
-class Limits(NamedTuple):
+class AgeLimits(NamedTuple):
     """The ages from which the device is delayed and stale; None: not known."""
 
     delayed: timedelta | None = None
@@ -67,7 +67,7 @@ class Limits(NamedTuple):
 class DayPicture:
     """The lanes and the happenings of one day."""
 
-    def __init__(self, day: Day, window: Window, limits: Limits, zone: str) -> None:
+    def __init__(self, day: Day, window: TimeSpan, limits: AgeLimits, zone: str) -> None:
         self._day = day
         self._window = window
         self._limits = limits
@@ -123,7 +123,7 @@ class DayPicture:
         longest = show_age(max(gap["seconds"] for gap in gaps))
         return Lane("Gaps", f"{_count(len(gaps), 'gap')}, the longest {longest}.", marks)
 
-    def _mark_gap(self, gap: Mapping[str, Any]) -> Iterator[Mark]:
+    def _mark_gap(self, gap: Mapping[str, Any]) -> Iterator[LaneMark]:
         """Yield the part from which the device is delayed, and that from which it is stale."""
         begins_at = parse_instant(gap["begins_at"])
         ends_at = parse_instant(gap["ends_at"] or self._day["ends_at"])
@@ -200,7 +200,7 @@ class DayPicture:
 
     def _mark_fact(
         self, fact: str, edges: Sequence[Mapping[str, Any]], row: int, height: float
-    ) -> Iterator[Mark]:
+    ) -> Iterator[LaneMark]:
         """Yield a band while a bad edge holds, and a tick for each good one."""
         own = [edge for edge in edges if edge_words(edge["kind"]).fact == fact]
         ends = [parse_instant(edge["at"]) for edge in own[1:]] + [self._window.ends_at]
@@ -234,11 +234,11 @@ class DayPicture:
         *,
         height: float = 100,
         top: float | None = None,
-    ) -> Mark:
+    ) -> LaneMark:
         left, right = self._window.left_of(begins_at), self._window.left_of(ends_at)
         width = max(_LEAST_WIDTH, right - left)
         above = 100 - height if top is None else top
-        return Mark(kind, percent(left), percent(width), percent(above), percent(height), says)
+        return LaneMark(kind, percent(left), percent(width), percent(above), percent(height), says)
 
     def _clock(self, at: Any) -> str:
         return f"{parse_instant(at).astimezone(self._zone):%H:%M:%S}"

@@ -12,11 +12,11 @@ from quart import g, request
 
 from api.keys import Scope
 from api.pages.contract import ContractRefused, Question, path_of
-from api.pages.day_picture import MAX_HAPPENINGS, DayPicture, Limits
+from api.pages.day_picture import MAX_HAPPENINGS, AgeLimits, DayPicture
 from api.pages.evidence_words import Teller, tell_causes, tell_evidence
 from api.pages.reason_words import reason_words
 from api.pages.signal_pictures import draw_signals, show_value
-from api.pages.time_window import DAY, LENGTHS, Window, find_neighbours, find_ticks, read_window
+from api.pages.time_window import DAY, LENGTHS, TimeSpan, find_neighbours, find_ticks, read_window
 from api.pages.times import parse_instant
 from api.pages.viewer import current_viewer
 from domain.ids import is_id
@@ -43,7 +43,7 @@ def declare_device(pages: Pages) -> None:
         answers = await pages.ask.get_each(viewer, who)
         _require(answers["device"])
         wanted = read_window(request.args.get("from"), request.args.get("to"), now)
-        window = wanted or Window(now - DAY, now)
+        window = wanted or TimeSpan(now - DAY, now)
         if not window.is_given:
             window = window._replace(begins_at=_find_beginning(answers["assignments"], now))
         answers |= await pages.ask.get_each(viewer, _ask_about(workspace_id, device_id, window))
@@ -75,7 +75,7 @@ def _find_beginning(assignments: ContractAnswer, now: datetime) -> datetime:
     return max(day_ago, min(first_at, now - LENGTHS[-1]))
 
 
-def _ask_about(workspace_id: str, device_id: str, window: Window) -> dict[str, Question]:
+def _ask_about(workspace_id: str, device_id: str, window: TimeSpan) -> dict[str, Question]:
     """Return the questions of the page, by part. History is for those who may change things."""
     workspace = path_of("workspaces", workspace_id)
     device = workspace + path_of("devices", device_id)
@@ -98,7 +98,7 @@ def _ask_about(workspace_id: str, device_id: str, window: Window) -> dict[str, Q
     return questions
 
 
-def _gather(answers: Answers, window: Window, now: datetime) -> dict[str, Any]:
+def _gather(answers: Answers, window: TimeSpan, now: datetime) -> dict[str, Any]:
     """Return the values of the template."""
     found = {name: None if one.is_refused else one.json for name, one in answers.items()}
     health = found["health"]
@@ -141,7 +141,7 @@ def _join_history(found: Mapping[str, Any]) -> list[Mapping[str, Any]] | None:
 def _draw(
     found: Mapping[str, Any],
     verdict: Mapping[str, Any] | None,
-    window: Window,
+    window: TimeSpan,
     zone: str,
     now: datetime,
 ) -> dict[str, Any] | None:
@@ -163,11 +163,11 @@ def _draw(
     }
 
 
-def _limits_of(verdict: Mapping[str, Any] | None) -> Limits:
+def _limits_of(verdict: Mapping[str, Any] | None) -> AgeLimits:
     if verdict is None:
-        return Limits()
+        return AgeLimits()
     seconds = verdict["thresholds"]
-    return Limits(
+    return AgeLimits(
         timedelta(seconds=seconds["delayed_after_seconds"]),
         timedelta(seconds=seconds["stale_after_seconds"]),
     )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from api.pages.time_window import Window
+    from api.pages.time_window import TimeSpan
 
 HOURS: Final = 24
 BURN_ROOM: Final = 1.25
@@ -89,7 +89,11 @@ def show_share(share: float | None) -> str:
 
 
 def draw_hours(
-    hours: Iterable[Mapping[str, Any]], member: str, least: float | None, window: Window, zone: str
+    hours: Iterable[Mapping[str, Any]],
+    member: str,
+    least: float | None,
+    window: TimeSpan,
+    zone: str,
 ) -> list[Bar]:
     """Return a bar for each hour of which the share is known; `bad` below `least`."""
     bars = []
@@ -175,7 +179,7 @@ def draw_parts(counts: Mapping[str, int]) -> list[Bar]:
     return bars
 
 
-def count_late(cycles: Iterable[Mapping[str, Any]], window: Window) -> list[LateClass]:
+def count_late(cycles: Iterable[Mapping[str, Any]], window: TimeSpan) -> list[LateClass]:
     """Return how late the recorded cycles of the window started, by class."""
     counts = [0] * (len(_LATE) + 1)
     for cycle in cycles:

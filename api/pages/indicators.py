@@ -14,7 +14,7 @@ from quart import g, request
 
 from api.pages import indicator_pictures as pictures
 from api.pages.contract import ContractRefused, Question, path_of
-from api.pages.time_window import Window, find_ticks
+from api.pages.time_window import TimeSpan, find_ticks
 from api.pages.viewer import current_viewer
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ COUNTED_CYCLES: Final = 500
 class Period(NamedTuple):
     """What the address asks for. `days` is None if it names dates; `fault` says what is wrong."""
 
-    window: Window
+    window: TimeSpan
     days: int | None
     fault: str | None = None
 
@@ -74,7 +74,7 @@ def _require(answer: ContractAnswer) -> Any:
     return answer.json
 
 
-def _span(window: Window) -> dict[str, str]:
+def _span(window: TimeSpan) -> dict[str, str]:
     return {"from": window.begins_at.isoformat(), "to": window.ends_at.isoformat()}
 
 
@@ -86,18 +86,18 @@ def read_period(given: Mapping[str, str], now: datetime, zone: str) -> Period:
     first, last = given.get("first", ""), given.get("last", "")
     if first or last:
         window = _read_dates(first, last, now, zone)
-        if isinstance(window, Window):
+        if isinstance(window, TimeSpan):
             return Period(window, None)
-        return Period(Window(now - timedelta(days=1), now), 1, window)
+        return Period(TimeSpan(now - timedelta(days=1), now), 1, window)
     text = given.get("days", "1")
     days = int(text) if text in {str(each) for each in DAYS} else 1
     fault = None if text == str(days) else f"`days` is one of {', '.join(map(str, DAYS))}."
     # A moment less than 90 days: the answer's now is a little later than the page's.
     length = min(timedelta(days=days), MAX_PERIOD - timedelta(minutes=1))
-    return Period(Window(now - length, now), days, fault)
+    return Period(TimeSpan(now - length, now), days, fault)
 
 
-def _read_dates(first: str, last: str, now: datetime, zone: str) -> Window | str:
+def _read_dates(first: str, last: str, now: datetime, zone: str) -> TimeSpan | str:
     try:
         begins = date.fromisoformat(first or last)
         ends = date.fromisoformat(last or first) + timedelta(days=1)
@@ -109,7 +109,7 @@ def _read_dates(first: str, last: str, now: datetime, zone: str) -> Window | str
         return "The first day must not be after the last one, nor after today."
     if begins_at < now - MAX_PERIOD:
         return "Indicators go back 90 days: choose a later first day."
-    return Window(begins_at, ends_at, is_given=True)
+    return TimeSpan(begins_at, ends_at, is_given=True)
 
 
 def _midnight(day: date, zone: str) -> datetime:
@@ -119,7 +119,7 @@ def _midnight(day: date, zone: str) -> datetime:
         return datetime.combine(day, time(), UTC)
 
 
-def _draw(found: Mapping[str, Any], window: Window, zone: str) -> dict[str, Any]:
+def _draw(found: Mapping[str, Any], window: TimeSpan, zone: str) -> dict[str, Any]:
     hours, objective = found["hours"], found["objective"]["objective_share"]
     has_bars = window.length <= BARS_UP_TO
     freshness = found["freshness"]
@@ -145,7 +145,7 @@ def _draw(found: Mapping[str, Any], window: Window, zone: str) -> dict[str, Any]
     }
 
 
-def _count_late(listed: Mapping[str, Any], window: Window) -> dict[str, Any]:
+def _count_late(listed: Mapping[str, Any], window: TimeSpan) -> dict[str, Any]:
     """Return the classes, and from when on cycles are counted: only the newest are listed."""
     items = listed["items"]
     oldest = min((item["slot_start_at"] for item in items), default=None)

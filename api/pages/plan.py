@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from api.pages.time_window import Window, find_ticks, percent
+from api.pages.time_window import TimeSpan, find_ticks, percent
 from api.pages.times import parse_instant, show_age
 from api.pages.viewer import current_viewer
 from api.pages.words import meaning
@@ -29,7 +29,7 @@ def declare_plan(pages: Pages) -> None:
 def draw_plan(plan: Mapping[str, Any]) -> dict[str, Any]:
     """Return the outline of the starts in a field of a unit a second, and places in percent."""
     begins_at = parse_instant(plan["begins_at"])
-    window = Window(begins_at, begins_at + timedelta(seconds=plan["seconds"]))
+    window = TimeSpan(begins_at, begins_at + timedelta(seconds=plan["seconds"]))
     bound, fullest = plan["most_in_a_second"], plan["fullest_second"]
     top = max(bound, fullest, 1) * HEADROOM
     return {

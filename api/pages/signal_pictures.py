@@ -15,7 +15,7 @@ from api.pages.times import parse_instant
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from api.pages.time_window import Window
+    from api.pages.time_window import TimeSpan
 
 WIDTH: Final = 1000
 HEIGHT: Final = 100
@@ -57,7 +57,7 @@ class _Stretch(NamedTuple):
 
 
 def draw_signals(
-    day: Mapping[str, Any], catalogue: Sequence[Mapping[str, Any]], window: Window
+    day: Mapping[str, Any], catalogue: Sequence[Mapping[str, Any]], window: TimeSpan
 ) -> list[SignalPicture]:
     """Return a picture of each signal that came, in the order of the catalogue."""
     signals = day["signals"]
@@ -70,7 +70,7 @@ def draw_signals(
 def _draw(
     about: Mapping[str, Any],
     points: Sequence[Mapping[str, Any]],
-    window: Window,
+    window: TimeSpan,
     bucket: timedelta,
 ) -> SignalPicture:
     young_for = max(timedelta(seconds=about["old_after_seconds"]), 2.5 * bucket)
@@ -94,7 +94,7 @@ def _draw(
 
 
 def _stretch(
-    points: Sequence[Mapping[str, Any]], window: Window, young_for: timedelta
+    points: Sequence[Mapping[str, Any]], window: TimeSpan, young_for: timedelta
 ) -> Iterator[_Stretch]:
     """Yield each value with its time; from the window's beginning if it was observed before."""
     times = [max(parse_instant(point["observed_at"]), window.begins_at) for point in points]
@@ -103,7 +103,7 @@ def _stretch(
         yield _Stretch(point["value"], at, ends_at, is_followed=ends_at == following)
 
 
-def _path(stretches: Sequence[_Stretch], window: Window, lowest: Any, highest: Any) -> str:
+def _path(stretches: Sequence[_Stretch], window: TimeSpan, lowest: Any, highest: Any) -> str:
     """Return a step line: across while a value holds, up or down to the next one."""
     parts, is_drawing = [], False
     for stretch in stretches:
@@ -115,7 +115,7 @@ def _path(stretches: Sequence[_Stretch], window: Window, lowest: Any, highest: A
     return "".join(parts)
 
 
-def _bands(stretches: Sequence[_Stretch], window: Window) -> Iterator[Band]:
+def _bands(stretches: Sequence[_Stretch], window: TimeSpan) -> Iterator[Band]:
     """Yield each time with one value; values one after the other that are equal are one band."""
     tones: dict[str, int] = {"no": 0, "yes": 1}
     held: _Stretch | None = None
@@ -130,14 +130,14 @@ def _bands(stretches: Sequence[_Stretch], window: Window) -> Iterator[Band]:
         yield _band(held, window, tones)
 
 
-def _band(stretch: _Stretch, window: Window, tones: dict[str, int]) -> Band:
+def _band(stretch: _Stretch, window: TimeSpan, tones: dict[str, int]) -> Band:
     left, right = _left(window, stretch.begins_at), _left(window, stretch.ends_at)
     value = show_value(stretch.value)
     tone = tones.setdefault(value, len(tones)) % 4
     return Band(left, round(max(2.0, right - left), 1), value, tone)
 
 
-def _left(window: Window, at: datetime) -> float:
+def _left(window: TimeSpan, at: datetime) -> float:
     return round(window.left_of(at) / 100 * WIDTH, 1)
 
 

@@ -35,7 +35,7 @@ class Tick(NamedTuple):
     label: str
 
 
-class Window(NamedTuple):
+class TimeSpan(NamedTuple):
     """From `begins_at` until before `ends_at`. `is_given`: the address says it."""
 
     begins_at: datetime
@@ -56,10 +56,10 @@ class Window(NamedTuple):
         return f"from={begins}&to={ends}"
 
 
-def read_window(begins: str | None, ends: str | None, now: datetime) -> Window | None:
+def read_window(begins: str | None, ends: str | None, now: datetime) -> TimeSpan | None:
     """Return the window of an address; None if it names none that can be shown."""
     if begins is None and ends is None:
-        return Window(now - DAY, now)
+        return TimeSpan(now - DAY, now)
     try:
         ends_at = now if ends is None else min(now, _parse(ends))
         begins_at = ends_at - DAY if begins is None else _parse(begins)
@@ -67,7 +67,7 @@ def read_window(begins: str | None, ends: str | None, now: datetime) -> Window |
         return None
     if not timedelta(0) < ends_at - begins_at <= DAY:
         return None
-    return Window(begins_at, ends_at, is_given=True)
+    return TimeSpan(begins_at, ends_at, is_given=True)
 
 
 def _parse(text: str) -> datetime:
@@ -75,7 +75,7 @@ def _parse(text: str) -> datetime:
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
 
 
-def find_neighbours(window: Window, now: datetime) -> dict[str, str | None]:
+def find_neighbours(window: TimeSpan, now: datetime) -> dict[str, str | None]:
     """Return the queries of the windows that can be reached: in, out, earlier, later, all.
 
     None: there is none further.
@@ -92,20 +92,20 @@ def find_neighbours(window: Window, now: datetime) -> dict[str, str | None]:
     }
 
 
-def _resize(window: Window, length: timedelta, now: datetime) -> Window:
+def _resize(window: TimeSpan, length: timedelta, now: datetime) -> TimeSpan:
     """Return a window around the same middle; at the end of time, with the same end."""
     if window.ends_at >= now:
-        return Window(now - length, now)
+        return TimeSpan(now - length, now)
     ends_at = min(now, window.begins_at + window.length / 2 + length / 2)
-    return Window(ends_at - length, ends_at)
+    return TimeSpan(ends_at - length, ends_at)
 
 
-def _shift(window: Window, by: timedelta, now: datetime) -> Window:
+def _shift(window: TimeSpan, by: timedelta, now: datetime) -> TimeSpan:
     ends_at = min(now, window.ends_at + by)
-    return Window(ends_at - window.length, ends_at)
+    return TimeSpan(ends_at - window.length, ends_at)
 
 
-def find_ticks(window: Window, zone: str) -> list[Tick]:
+def find_ticks(window: TimeSpan, zone: str) -> list[Tick]:
     """Return the marks of the time axis, at round times of the zone."""
     seconds = window.length.total_seconds()
     step = next((one for one in _TICKS if seconds / one <= _MOST_TICKS), _TICKS[-1])

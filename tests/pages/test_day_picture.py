@@ -9,13 +9,13 @@ from typing import Any, Final
 
 import pytest
 
-from api.pages.day_picture import BAD, GOOD, DayPicture, Limits
+from api.pages.day_picture import BAD, GOOD, AgeLimits, DayPicture
 from api.pages.edge_words import CONNECTION_EDGES, DEVICE_EDGES
-from api.pages.time_window import Window
+from api.pages.time_window import TimeSpan
 
 NOON: Final = datetime(2026, 3, 1, 12, tzinfo=UTC)
-WINDOW: Final = Window(NOON, NOON + timedelta(hours=1))
-LIMITS: Final = Limits(timedelta(minutes=6), timedelta(minutes=15))
+WINDOW: Final = TimeSpan(NOON, NOON + timedelta(hours=1))
+LIMITS: Final = AgeLimits(timedelta(minutes=6), timedelta(minutes=15))
 SCHEMA: Final = Path(__file__).parents[2] / "storage" / "schema.sql"
 
 

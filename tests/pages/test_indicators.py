@@ -9,7 +9,7 @@ import pytest
 
 from api.pages import indicator_pictures as pictures
 from api.pages.indicators import read_period
-from api.pages.time_window import Window
+from api.pages.time_window import TimeSpan
 from tests.pages.visiting import visit
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 PAGE: Final = "/workspaces/north/indicators"
 NOON: Final = datetime(2026, 5, 1, 12, tzinfo=UTC)
-WINDOW: Final = Window(NOON, NOON + timedelta(hours=10))
+WINDOW: Final = TimeSpan(NOON, NOON + timedelta(hours=10))
 
 
 def hour(begins: int, share: float | None, member: str = "fresh_share") -> dict[str, Any]:
@@ -90,7 +90,7 @@ def test_ages_stand_on_a_scale_of_powers_of_ten() -> None:
     assert (scale.points[0].left, scale.target) == ("31.485%", "62.970%")
 
 
-def test_late_starts_are_counted_by_class_and_runs_on_demand_left_out() -> None:
+def test_late_starts_are_counted_by_class() -> None:
     def cycle(late: float | None, trigger: str = "schedule") -> dict[str, Any]:
         started_at = None if late is None else (NOON + timedelta(seconds=late)).isoformat()
         return {"slot_start_at": NOON.isoformat(), "started_at": started_at, "trigger": trigger}

@@ -31,7 +31,7 @@ def test_the_outline_steps_where_the_number_of_starts_changes() -> None:
     assert (picture["now_at"], picture["to_come"]) == ("25.000%", "75.000%")
 
 
-def test_the_bound_is_in_the_picture_even_if_starts_are_few_or_many() -> None:
+def test_the_bound_is_in_the_picture_always() -> None:
     assert draw_plan(plan())["bound_at"] == "13.043%"
     assert draw_plan(plan(most_in_a_second=2, fullest_second=3))["is_over"] is True
 
