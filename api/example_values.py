@@ -15,6 +15,7 @@ from api.example_cycles import CYCLES, EVENT
 from api.example_fleet import FLEET
 from api.example_indicators import INDICATORS
 from api.example_legacy import LEGACY_PROBLEMS, UNAVAILABLE
+from api.example_pictures import PICTURES
 from api.example_policies import COUNTS, POLICIES
 
 if TYPE_CHECKING:
@@ -354,6 +355,7 @@ MEMBERS: Final[Mapping[str, Any]] = MappingProxyType(
         **FLEET,
         **_DATA,
         **CYCLES,
+        **PICTURES,
         **_CATALOGUES,
         **_TRIAL,
         **_RUNTIME,
