@@ -1,6 +1,6 @@
-"""A depot of vans whose data only the tests send, so that its states are the same in each run.
+"""Fleets whose data only the tests send: a depot of vans, and one cart with quick thresholds.
 
-Owns its devices: which report, which fell silent, and which never reported.
+Owns their devices, and how one of them reports.
 """
 
 from __future__ import annotations
@@ -14,37 +14,25 @@ if TYPE_CHECKING:
     from tests.processes.shard import Shard
 
 DEPOT: Final = "depot"
-HEALTHY: Final = ("van-1", "van-2", "van-3")
-SILENT: Final = "van-4"  # reported once, and is stale after a second
-NEVER: Final = "van-5"
-# Quick enough to watch it: reported when the test says so, delayed and stale some seconds later.
+VANS: Final = ("van-1", "van-2", "van-3", "van-4", "van-5")  # the last one never reports
+# Stale soon enough to watch it, and healthy long enough to be seen.
 QUICK: Final = "quick"
 QUICK_DEVICE: Final = "cart-1"
 QUICK_POLICY: Final = {
-    "freshness_target_seconds": 2,
-    "delayed_after_seconds": 3,
-    "stale_after_seconds": 6,
+    "freshness_target_seconds": 14,
+    "delayed_after_seconds": 15,
+    "stale_after_seconds": 20,
     "grace_seconds": 3600,
 }
-EXAMPLES: Final = {"workspace_id": DEPOT, "device_id": SILENT}
 
 
 async def add_depot(shard: Shard) -> None:
-    """Configure the depot, and report what its vans did."""
-    await add_pushed_fleet(shard, DEPOT, (*HEALTHY, SILENT, NEVER))
+    """Configure the fleets, and let the vans report."""
+    await add_pushed_fleet(shard, DEPOT, VANS)
     await add_pushed_fleet(shard, QUICK, (QUICK_DEVICE,))
     await ask(shard, "PUT", f"/workspaces/{QUICK}/policy", QUICK_POLICY, **{"if-match": "*"})
-    await _override(shard, SILENT, delayed_after_seconds=0.5, stale_after_seconds=1)
-    await _override(shard, NEVER, grace_seconds=1)
-    await report(shard, DEPOT, SILENT, soc=34)
-    for number, device in enumerate(HEALTHY):
+    for number, device in enumerate(VANS[:-1]):
         await report(shard, DEPOT, device, seconds_ago=20 + number, soc=50 + 9 * number)
-
-
-async def _override(shard: Shard, device: str, **thresholds: float) -> None:
-    headers = {"content-type": "application/merge-patch+json", "if-match": "*"}
-    body = {"overrides": thresholds}
-    await ask(shard, "PATCH", f"/workspaces/{DEPOT}/devices/{device}", body, **headers)
 
 
 async def report(
