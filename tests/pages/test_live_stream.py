@@ -92,7 +92,7 @@ async def test_an_id_that_is_not_known_brings_everything(harness: Harness, last_
 
 
 async def test_a_slow_page_gets_one_difference_for_all_it_missed(harness: Harness) -> None:
-    async with opened(harness) as events:
+    async with opened(harness, beat=1e6, check=1e6) as events:  # nothing else wakes it
         await anext(events)
         await next_of(events, harness)
         for value in range(9):

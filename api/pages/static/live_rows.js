@@ -104,8 +104,8 @@ export function applyTotal(counts) {
 
 function countOf(field, counts) {
   const state = field.dataset.count;
-  if (state !== "all") return String(counts[state] ?? 0);
-  return String(Object.values(counts).reduce((sum, count) => sum + count, 0));
+  if (state !== "all") return textOf(counts[state] ?? 0, 0);
+  return textOf(Object.values(counts).reduce((sum, count) => sum + count, 0), 0);
 }
 
 function drawBar(bar, counts) {
