@@ -18,8 +18,6 @@ from api.pages.contract import ContractAnswer, Question, path_of
 from api.pages.page import redirect
 from api.pages.rendering import render
 from api.pages.viewer import current_viewer
-from api.problem_types import NOT_FOUND
-from api.problems import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,10 +41,7 @@ def _declare_change(pages: Pages) -> None:
 
     @pages.page(path, "cutover_change.html", scope=Scope.ADMIN)
     async def show_cutover_change(workspace_id: str) -> Values:
-        wanted = cutover_steps.read_flags(request.args)
-        if not wanted:
-            raise Problem(NOT_FOUND, "The address names no flag with a value that exists.")
-        return await _show_change(pages, workspace_id, wanted)
+        return await _show_change(pages, workspace_id, cutover_steps.read_flags(request.args))
 
     @pages.action(path, scope=Scope.ADMIN)
     async def change_cutover(workspace_id: str) -> ResponseReturnValue:
