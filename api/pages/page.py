@@ -220,7 +220,7 @@ async def _lead_to_sign_in(page: PageRoute) -> Response:
     """
     if page.is_form or "text/html" not in request.headers.get("Accept", ""):
         raise Problem(UNAUTHENTICATED, "Sign in first, at /sign-in.")
-    there = request.full_path.rstrip("?")
+    there = "/" + request.full_path.rstrip("?").lstrip("/")  # `//x` would be another host
     if request.headers.get("Sec-Fetch-Site", "none") in _FROM_ELSEWHERE:
         return await render("arrival.html", {"there": there})
     leads_back = "" if there == "/" else f"?next={quote(there, safe='/')}"

@@ -28,6 +28,7 @@ def write_picture(page: Page, file: Path) -> None:
     taken = page.screenshot(
         full_page=True, clip={"x": 0, "y": 0, "width": size["width"], "height": height}
     )
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(_shrink(taken))
     assert file.stat().st_size <= MAX_BYTES, file
 

@@ -6,7 +6,7 @@ Owns the ids that stand in such an address. A page with a part that has no examp
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from api.pages.app import declare_pages
 from api.pages.contract import path_of
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from api.pages.page import PageRoute
 
+QUERIES: Final = {"show_cutover_change": "?read_owner=legacy"}  # of pages that need one
 _PART = re.compile(r"/<(?:\w+:)?(\w+)>")
 
 
