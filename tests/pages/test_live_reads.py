@@ -13,7 +13,7 @@ NORTH = frozenset({"north"})
 QUERY = LiveQuery(NORTH, NORTH)
 
 
-async def test_what_was_written_comes_with_one_device_of_each_connection(harness: Harness) -> None:
+async def test_what_was_written_comes_with_one_of_each_connection(harness: Harness) -> None:
     live = harness.stores.live
     as_of = (await live.load_live(QUERY)).as_of
     await harness.report("bus-3", soc_percent=50.0)
