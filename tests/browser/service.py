@@ -109,7 +109,9 @@ def _run(dsn: str, folder: Path, running: _Running) -> None:
 async def _serve(dsn: str, folder: Path, running: _Running) -> None:
     async with open_bridge(), run_simulator(*FLEETS) as simulated:
         key = await _configure(dsn, folder, simulated)
-        async with open_shard(dsn, key, credentials_dir=str(folder)) as shard:
+        async with open_shard(
+            dsn, key, credentials_dir=str(folder), min_poll_interval_seconds="2"
+        ) as shard:
             await shard.wait_ready()
             await add_depot(shard)
             await _begin_shadow(shard, simulated, folder)
