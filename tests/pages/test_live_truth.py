@@ -18,7 +18,7 @@ from tests.pages.live_page import LivePage, differences
 if TYPE_CHECKING:
     from tests.api.harness import Harness
 
-TICKS = int(os.environ.get("LIVE_TICKS", "60"))
+TICKS = int(os.environ.get("LIVE_TICKS", "100"))
 SEED = int(os.environ.get("LIVE_SEED", "1"))
 WATCH = Watch(
     rows=frozenset({"north"}), counts=frozenset({"north"}), regions={"devices": Topic.STATES}
