@@ -1,4 +1,4 @@
-"""Pictures of pages: small files, of what is on the screen and one screen below.
+"""Pictures of pages: small files, of their first MAX_HEIGHT pixels.
 
 `make pictures` writes them to docs/pages/. Otherwise they go to the folder of the test, so that
 each run shows that they can be made.
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES: Final = 150_000
 COLOURS: Final = 128
-_SCREENS_HIGH: Final = 2  # a longer page is cut
+MAX_HEIGHT: Final = 1600  # a longer page is cut
 
 
 def write_picture(page: Page, file: Path) -> None:
@@ -24,7 +24,7 @@ def write_picture(page: Page, file: Path) -> None:
     size = page.viewport_size
     assert size is not None
     long = page.evaluate("document.documentElement.scrollHeight")
-    height = min(long, _SCREENS_HIGH * size["height"])
+    height = min(long, MAX_HEIGHT)
     taken = page.screenshot(
         full_page=True, clip={"x": 0, "y": 0, "width": size["width"], "height": height}
     )
