@@ -28,9 +28,7 @@ def row(page: Page, *ids: str) -> Locator:
     return page.locator(f'[data-row="{"/".join(ids)}"]')
 
 
-def test_three_clicks_lead_from_the_fleet_to_the_cause_of_a_silence(
-    page: Page, lively: Mapping[str, str]
-) -> None:
+def test_three_clicks_lead_to_the_cause_of_a_silence(page: Page, lively: Mapping[str, str]) -> None:
     main = page.get_by_role("main")
     main.get_by_role("link", name="Harbour", exact=True).click()
     main.locator('.totals [data-state="stale"]').click()
