@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from api.pages.behind import list_alive, list_silent
+from api.pages.times import parse_instant
 from api.pages.words import party_name
 from domain.health_causes import MAX_WAITING_SECONDS
 from domain.health_reason import Party
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
 
 _ORDER: Final = (Party.OURS, Party.PROVIDER, Party.CUSTOMER, Party.DEVICE, Party.UNKNOWN)
 
@@ -35,7 +38,8 @@ def answer_is_it_us(fleet: Mapping[str, Any], shards: Sequence[Mapping[str, Any]
     """
     parties = count_parties(fleet["items"])
     late, ours = parties.total(), parties[Party.OURS]
-    troubles, is_stopped = ([], False) if shards is None else find_troubles(shards)
+    now = parse_instant(fleet["evaluated_at"])
+    troubles, is_stopped = ([], False) if shards is None else find_troubles(shards, now)
     facts = [_say_parties(parties, fleet), *troubles]
     if is_stopped or (ours and 2 * ours >= late):
         return IsItUs("Yes", "bad", facts)
@@ -54,23 +58,21 @@ def count_parties(items: Iterable[Mapping[str, Any]]) -> Counter[str]:
     return parties
 
 
-def find_troubles(shards: Sequence[Mapping[str, Any]]) -> tuple[list[str], bool]:
+def find_troubles(shards: Sequence[Mapping[str, Any]], now: datetime) -> tuple[list[str], bool]:
     """Return sentences about troubles of our own, and whether nothing is collected at all."""
-    known = [shard for shard in shards if shard["state"] != "ended"]
-    alive = [shard for shard in known if shard["state"] == "live"]
-    vital = [shard["statistics"] or {} for shard in alive]
-    paused = [one for one in vital if one.get("paused")]
+    alive, silent = list_alive(shards, now), list_silent(shards, now)
+    paused = [one for one in alive if one.get("paused")]
     troubles = []
     if not alive:
         troubles.append("No shard is alive.")
-    elif len(alive) < len(known):
-        troubles.append(f"{len(known) - len(alive)} of {len(known)} shards are dead.")
+    elif silent:
+        troubles.append(f"{len(silent)} of {len(alive) + len(silent)} shards are silent.")
     if paused:
         troubles.append(f"{len(paused)} of {len(alive)} shards are paused and collect nothing.")
-    waiting = max((one.get("oldest_waiting_seconds") or 0.0 for one in vital), default=0.0)
+    waiting = max((one.get("oldest_waiting_seconds") or 0.0 for one in alive), default=0.0)
     if waiting > MAX_WAITING_SECONDS:
         troubles.append(f"The oldest data has waited for {waiting:.0f} s to be stored.")
-    if any(one.get("failing") for one in vital):
+    if any(one.get("failing") for one in alive):
         troubles.append("The last commit to the database failed.")
     return troubles, not alive or len(paused) == len(alive)
 

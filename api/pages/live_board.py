@@ -51,7 +51,7 @@ class LiveStatistics:
     """The live pages of one shard."""
 
     pages: int  # now
-    workspaces: int  # now: those whose rows are kept
+    watched_workspaces: int  # now: those whose rows are kept
     devices: int  # now
     ticks: int
     read_anew: int  # workspaces whose counts differed from the database's
@@ -180,7 +180,7 @@ class LiveBoard:
         told = self.told
         return LiveStatistics(
             pages=self._watches.total(),
-            workspaces=len(self.spaces),
+            watched_workspaces=len(self.spaces),
             devices=self._devices(),
             ticks=self.tick_number,
             read_anew=told["read_anew"],

@@ -302,8 +302,16 @@ async def _registered(harness: Harness) -> list[Any]:
 
 
 def _with_each_id_replaced(path: str, value: str) -> list[str]:
-    """Return the path once for each id in it, with `value` in place of that id."""
-    return [path.replace(name, value) for name in ("{w}", "bus-1", "live") if name in path]
+    """Return the path once for each id in it, with `value` in place of that id.
+
+    An id in the query is a parameter's value, which is refused as such.
+    """
+    bare, mark, query = path.partition("?")
+    return [
+        bare.replace(name, value) + mark + query
+        for name in ("{w}", "bus-1", "live")
+        if name in bare
+    ]
 
 
 def _comparable(answer: Answer, workspace: str) -> tuple[Any, ...]:

@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     from tests.api.harness import Harness
 
 HOUR = 3600
-LIVE = {"state": "live", "statistics": {}}
+NOW, LATER = "2026-05-01T12:00:00Z", "2026-05-01T12:00:15Z"
+
+
+def shard_of(state: str = "live", expires_at: str = LATER, **vital: Any) -> dict[str, Any]:
+    return {"shard_id": "a", "state": state, "expires_at": expires_at, "statistics": vital}
+
+
+LIVE = shard_of()
 
 
 async def test_the_page_names_each_workspace_with_its_counts(harness: Harness) -> None:
@@ -70,7 +77,7 @@ async def test_more_workspaces_are_on_a_next_page(
 def fleet_of(healthy: int = 0, **parties: int) -> dict[str, Any]:
     late = sum(parties.values())
     counts = {"healthy": healthy, "stale": late}
-    return {"items": [{"counts": counts, "parties": parties}]}
+    return {"evaluated_at": NOW, "items": [{"counts": counts, "parties": parties}]}
 
 
 @pytest.mark.parametrize(
@@ -81,13 +88,14 @@ def fleet_of(healthy: int = 0, **parties: int) -> dict[str, Any]:
         (fleet_of(9, device=3, ours=1), [LIVE], "Partly"),
         (fleet_of(9, device=2, ours=2), [LIVE], "Yes"),
         (fleet_of(9), [], "Yes"),
-        (fleet_of(9), [{"state": "dead", "statistics": None}], "Yes"),
-        (fleet_of(9), [LIVE, {"state": "dead", "statistics": None}], "Partly"),
-        (fleet_of(9), [LIVE, {"state": "ended", "statistics": None}], "No"),
-        (fleet_of(9), [{"state": "live", "statistics": {"paused": True}}], "Yes"),
-        (fleet_of(9), [{"state": "live", "statistics": {"failing": True}}], "Partly"),
-        (fleet_of(9), [{"state": "live", "statistics": {"oldest_waiting_seconds": 31}}], "Partly"),
-        (fleet_of(9), [{"state": "live", "statistics": {"oldest_waiting_seconds": 30}}], "No"),
+        (fleet_of(9), [shard_of("dead")], "Yes"),
+        (fleet_of(9), [LIVE, shard_of(expires_at=NOW)], "Partly"),
+        (fleet_of(9), [LIVE, shard_of("dead")], "No"),  # another one has taken its work
+        (fleet_of(9), [LIVE, shard_of("ended")], "No"),
+        (fleet_of(9), [shard_of(paused=True)], "Yes"),
+        (fleet_of(9), [shard_of(failing=True)], "Partly"),
+        (fleet_of(9), [shard_of(oldest_waiting_seconds=31)], "Partly"),
+        (fleet_of(9), [shard_of(oldest_waiting_seconds=30)], "No"),
         (fleet_of(9, ours=1, device=9), None, "Partly"),
         (fleet_of(9, device=9), None, "No"),
     ],

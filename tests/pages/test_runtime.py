@@ -98,7 +98,6 @@ def test_nothing_amiss_is_a_no() -> None:
         ),
         ("shards/0/statistics/failing", True, "Yes", "the last one failed on 1 of 1 shards"),
         ("shards/0/statistics/parked", ["stream:north/live"], "Yes", "1 parked"),
-        ("shards/0/statistics/restarts", 2, "Partly", "2 restarts"),
         ("process/ingest/oldest_waiting_seconds", TOO_LONG, "Yes", "stored: 31 s"),
         ("process/ingest/mailbox/lanes/poll", LANE | {"waiting_size": 10}, "Yes", "full: poll"),
         ("process/ingest/mailbox/lanes/poll", LANE | {"parked_senders": 1}, "Yes", "full: poll"),
