@@ -87,10 +87,19 @@ function textOf(value, digits) {
 
 export function applyCounts(id, counts) {
   for (const element of rows.get(id) || []) {
-    for (const field of fieldsOf(element, "[data-count]")) field.textContent = countOf(field, counts);
-    for (const bar of fieldsOf(element, "svg[data-bar]")) drawBar(bar, counts);
-    flash(element);
+    const fields = fieldsOf(element, "[data-count]");
+    const bars = fieldsOf(element, "svg[data-bar]");
+    const before = said(fields, bars);
+    for (const field of fields) field.textContent = countOf(field, counts);
+    for (const bar of bars) drawBar(bar, counts);
+    if (said(fields, bars) !== before) flash(element);
   }
+}
+
+// What a row says now: its first counts, which repeat what the page came with, are no change.
+function said(fields, bars) {
+  const words = fields.map((each) => each.textContent);
+  return JSON.stringify([...words, ...bars.map((each) => each.getAttribute("aria-label"))]);
 }
 
 export function applyTotal(counts) {
