@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
+from api.pages.reason_words import reason_words
 from api.pages.times import parse_instant
 from api.pages.words import party_name, reason_name, state_name
 
@@ -25,6 +26,7 @@ def write_summary(
         for missing in summary["unavailable_workspaces"]
     ]
     lines += _write_groups(items)
+    lines += _tell_reasons(items)
     more = summary["devices"] - len(items)
     if more > 0:
         lines.append(f"… and {more} more: {address}worklist")
@@ -36,9 +38,15 @@ def _write_groups(items: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for workspace, of_workspace in groupby(sorted(items, key=_workspace_of), key=_workspace_of):
         yield f"{workspace[0]} ({workspace[1]})"
         for party, devices in groupby(sorted(of_workspace, key=_party_of), key=_party_of):
-            yield f"  {party}:"
+            yield f"  whose side: {party}"
             yield from (f"  {_RULE} {_write_device(item)}" for item in devices)
         yield ""
+
+
+def _tell_reasons(items: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Return what each reason of the list means, since its reader may never have seen a page."""
+    for reason in sorted({item["reason"] for item in items}):
+        yield f"{reason_name(reason)}: {reason_words(reason).why}"
 
 
 def _workspace_of(item: Mapping[str, Any]) -> tuple[str, str]:

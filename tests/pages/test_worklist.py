@@ -59,6 +59,7 @@ async def test_the_summary_names_ids_and_dates_by_workspace(harness: Harness) ->
     assert "North (north)" in text
     assert "last heard 2026-05-01 12:00 (vehicle vehicle-bus-1, device bus-1, id x-bus-1)" in text
     assert "never heard since 2026-05-01" in text
+    assert "collector late: our own collecting is late, or has not caught up after a gap." in text
 
 
 async def test_a_workspace_that_is_not_known_is_said(harness: Harness) -> None:

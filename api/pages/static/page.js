@@ -2,6 +2,13 @@
 import { startTimes } from "./times.js";
 import { startTheme } from "./theme_switch.js";
 
+// Filters that are empty stay out of the address, so that it can be sent to somebody.
+for (const form of document.querySelectorAll("form.filters")) {
+  form.addEventListener("formdata", ({ formData }) => {
+    for (const [name, value] of [...formData]) if (value === "") formData.delete(name);
+  });
+}
+
 startTheme();
 startTimes();
 if (document.body.dataset.live) {
