@@ -139,7 +139,7 @@ class DayPicture:
         until = None if gap["ends_at"] is None else parse_instant(gap["ends_at"])
         stale = self._limits.stale
         mark = BAD if stale and gap["seconds"] > stale.total_seconds() else WARN
-        what = "no data since" if until is None else "no data"
+        what = "no data from then until now" if until is None else "no data"
         return Happening(at, until, mark, what, f"for {show_age(gap['seconds'])}")
 
     # --- cycles

@@ -112,12 +112,18 @@ def _gather(answers: Answers, window: TimeSpan, now: datetime) -> dict[str, Any]
         "why": None if verdict is None else _explain(verdict, Teller(now, zone)),
         "refusals": {name: one.json for name, one in answers.items() if one.is_refused},
         "snapshot": found["snapshot"],
+        "descriptions": _describe_signals(found["signals"]),
         "show_value": show_value,
         "assignments": found["assignments"],
         "event": found.get("event"),
         "history": _join_history(found),
         "picture": _draw(found, verdict, window, zone, now),
     }
+
+
+def _describe_signals(catalogue: Mapping[str, Any] | None) -> dict[str, str]:
+    """Return what each signal of the catalogue means, by name; nothing if it cannot be read."""
+    return {one["signal"]: one["description"] for one in (catalogue or {"items": []})["items"]}
 
 
 def _explain(verdict: Mapping[str, Any], teller: Teller) -> dict[str, Any]:

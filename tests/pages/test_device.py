@@ -32,7 +32,7 @@ async def test_a_gap_is_a_mark_of_the_picture_and_a_line_of_the_table(harness: H
     page = await (await visit(harness)).read(PAGE)
     assert "no data for 1 h" in page
     assert re.search(r'class="m stale"[^>]*><title>12:00:00 to 13:00:00: no data for 1 h', page)
-    assert "no data since" in page
+    assert "no data from then until now" in page
 
 
 async def test_every_mark_and_every_lane_has_a_text(harness: Harness) -> None:
@@ -56,7 +56,7 @@ async def test_the_address_chooses_the_time(harness: Harness) -> None:
     page = await visitor.read(f"{PAGE}?{query}")
     assert "From <time" in page
     assert page.count("data-zoom=") == 5
-    assert "no data since" in page
+    assert "no data from then until now" in page
 
 
 @pytest.mark.parametrize(
