@@ -26,10 +26,14 @@ LENGTHS: Final = (
 )
 _TICKS: Final = (5, 10, 30, 60, 300, 600, 1800, 3600, 7200, 14_400)  # seconds between two
 _MOST_TICKS: Final = 8
+_LAST_LABEL: Final = 89.0  # percent of an axis; a label further right is cut off on a phone
 
 
 class Tick(NamedTuple):
-    """A mark of the time axis. `left` is in percent of the window."""
+    """A mark of the time axis. `left` is in percent of the window.
+
+    `label` is empty near the end of the axis, where it would be cut off.
+    """
 
     left: str
     label: str
@@ -115,7 +119,9 @@ def find_ticks(window: TimeSpan, zone: str) -> list[Tick]:
     shape = "%H:%M:%S" if step < 60 else "%H:%M"
     ticks = []
     while at < window.ends_at:
-        ticks.append(Tick(percent(window.left_of(at)), f"{at.astimezone(ZoneInfo(zone)):{shape}}"))
+        left = window.left_of(at)
+        label = f"{at.astimezone(ZoneInfo(zone)):{shape}}" if left <= _LAST_LABEL else ""
+        ticks.append(Tick(percent(left), label))
         at += timedelta(seconds=step)
     return ticks
 
