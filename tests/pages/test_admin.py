@@ -50,7 +50,7 @@ async def test_the_way_shows_where_the_workspace_is(harness: Harness) -> None:
     await shadow(harness)
     page = await (await visit(harness)).read(ADMIN)
     assert re.search(r'aria-current="step">\s*<span[^>]*>●</span>\s*<strong>2. Shadow', page)
-    assert "Go to step 3" in page
+    assert 'Go to step 3</a> <span class="fine">the gate is shut</span>' in page
     assert "None of the newest cycles has been compared yet." in page
 
 
