@@ -76,7 +76,7 @@ class Witness:
     def _source_shown(self, item: dict[str, Any]) -> str | None:
         """Return the source to which the item's own values and times belong; None without any."""
         found = set()
-        if soc := item.get("values", {}).get("soc_percent"):
+        if soc := (item.get("values") or {}).get("soc_percent"):
             found.add(CORE if soc["value"] == CORE_SOC else LEGACY)
         if at := item["last_update_received_at"]:
             found.add(CORE if at in self._core_times else LEGACY)

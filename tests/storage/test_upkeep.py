@@ -159,8 +159,10 @@ async def test_an_index_finds_the_newest_good_cycle_and_one_reason(
     no_classes: dict[str, Any] = {name: [] for name in CLASS_COLUMNS}
     after = {"after_since": None, "after_workspace_id": None, "after_device_id": None}
     page: dict[str, Any] = {"by_silence": False, "limit": 10, "workspaces": ["harbour"]}
-    page["by_workspace"] = False
-    rest = {"states": None, "now": None, "tag": None, **after, **page}
+    page |= {"by_workspace": False, "with_as_of": False}
+    names = ("states", "now", "tag", "connection", "search", "device_id", "heard", "rows_of")
+    nothing = dict.fromkeys((*names, "since", "away_at_least", "away_less_than"))
+    rest = {**nothing, **after, **page}
     plan = await explain(database, *bound("page_health", **no_classes, **rest))
     assert "poll_cycles_good_index" in plan
     rejections = await explain(database, sql("list_rejections"), "harbour", None, "stale", 10)
