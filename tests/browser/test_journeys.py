@@ -47,7 +47,7 @@ def test_the_worklist_comes_as_csv_with_the_filters_of_the_page(
     page.locator('input[name="workspace_id"]').fill(workspace)
     page.get_by_role("button", name="Filter").click()
     page.wait_for_url(f"**/worklist?*workspace_id={workspace}*")
-    row(page, workspace, device).wait_for()
+    page.locator(f'a[href="/workspaces/{workspace}/devices/{device}"]').wait_for()
     with page.expect_download() as started:
         page.get_by_role("link", name="Download as CSV").click()
     text = started.value.path().read_text(encoding="utf-8-sig")
