@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from domain.model import Policy
-from lastheard.simulation import configure_fleet, run_simulator, write_secret
+from lastheard.simulation import configure_fleet, run_simulator
 from simulator.legacy_shape import SHAPE
 from storage.gateway import Database, open_bridge
 from tests.browser.depot import add_depot
@@ -109,22 +109,29 @@ def _run(dsn: str, folder: Path, running: _Running) -> None:
 async def _serve(dsn: str, folder: Path, running: _Running) -> None:
     async with open_bridge(), run_simulator(*FLEETS) as simulated:
         key = await _configure(dsn, folder, simulated)
+        assert simulated.legacy_credential is not None
         async with open_shard(
-            dsn, key, credentials_dir=str(folder), min_poll_interval_seconds="2"
+            dsn,
+            key,
+            credentials_dir=str(folder),
+            min_poll_interval_seconds="2",
+            secret_legacy=simulated.legacy_credential,
         ) as shard:
             await shard.wait_ready()
             await add_depot(shard)
-            await _begin_shadow(shard, simulated, folder)
+            await _begin_shadow(shard, simulated)
             token = trio.lowlevel.current_trio_token()
             running.service = Service(shard, key, simulated, folder, token)
             running.ready.set()
             await running.stop.wait()
 
 
-async def _begin_shadow(shard: Shard, simulated: Simulated, folder: Path) -> None:
-    """Let both systems collect for CUTOVER, so that its gate opens after some cycles."""
-    assert simulated.legacy_credential is not None
-    secret = write_secret(folder / "legacy", simulated.legacy_credential)
+async def _begin_shadow(shard: Shard, simulated: Simulated) -> None:
+    """Let both systems collect for CUTOVER, so that its gate opens after some cycles.
+
+    The pictures show the credential's name, so it is none of this machine's paths.
+    """
+    secret = "env:LASTHEARD_SECRET_LEGACY"
     legacy = {"base_url": simulated.http_url, "credential": secret, "shape": SHAPE}
     body = {"legacy": legacy, "poll_owner": "both_shadow", "read_owner": "legacy"}
     await ask(shard, "PUT", f"/workspaces/{CUTOVER}/cutover", body, **{"if-match": "*"})
