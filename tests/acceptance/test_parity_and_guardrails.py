@@ -23,6 +23,8 @@ SHADOW: Final = {"poll_owner": "both_shadow", "read_owner": "legacy"}
 GATE: Final = {"cycles": 4}
 GUARDRAILS: Final = {"cycles": 4, "min_completed_cycles": 3}
 VEHICLES: Final = 3
+# On a crowded machine a cycle may be late, and then some comparison finds core older.
+GATE_SECONDS: Final = 75.0
 
 
 async def begin_shadow(harness: Harness, fleet: Tenant) -> None:
@@ -84,7 +86,7 @@ async def test_acceptance_12_sc_14_core_is_read_only_through_the_gate(
 
         # 3. Both show the same: after as many cycles the gate opens.
         await harness.change_legacy(FLEET)
-        await until(lambda: is_gate_open(harness))
+        await until(lambda: is_gate_open(harness), within=GATE_SECONDS)
         assert await reads_core_again(harness)
         shown = await parity(harness)
         assert shown["now"] == "comparable"
@@ -98,7 +100,7 @@ async def test_acceptance_13_sc_08_d_010_a_guardrail_gives_back_to_legacy(
     fleet = polled(FLEET, VEHICLES)
     async with open_harness(dsn, tmp_path, fleet, legacy=LegacyFaults()) as harness:
         await begin_shadow(harness, fleet)
-        await until(lambda: is_gate_open(harness))
+        await until(lambda: is_gate_open(harness), within=GATE_SECONDS)
         await until(lambda: reads_core_again(harness))
         revision = (await harness.shard.ask("GET", PATH)).headers["etag"]
         stored = await harness.fetch("SELECT count(*) AS events FROM events")
