@@ -1,0 +1,28 @@
+"""The benchmarks of `make bench`, by their id: each measures, verifies, and returns its figures.
+
+Owns the list of what there is. A benchmark is a coroutine function in a module of its own; it
+raises NotVerified when the work that was timed was not done right.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from benchmarks.figure import Figure
+    from benchmarks.place import Place
+
+    Measure = Callable[[Place, bool], Awaitable[list[Figure]]]  # the place, and whether quick
+
+
+class Benchmark(NamedTuple):
+    """One row of the table: what is measured, and how. `is_quick`: part of `make bench-quick`."""
+
+    title: str
+    measure: Measure
+    is_quick: bool = False
+
+
+SUITE: Mapping[str, Benchmark] = {}
