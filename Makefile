@@ -23,7 +23,7 @@ PAIRS ?= 8
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-cluster test-postgres test-fast chaos check format bench-quick \
+.PHONY: help demo test test-cluster test-postgres test-fast chaos check format bench bench-quick \
 	bench-mutants bench-compare bench-ledger bench-pages bench-live live-truth verdicts lock clean fuzz-api image test-image coverage figures docs \
 	acceptance acceptance-mutants cutover-mutants test-metrics test-browser pictures
 
@@ -122,8 +122,11 @@ format: $(READY) ## let ruff put the code in order
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench-quick: $(READY) ## frames, updates and health as ratios to references, verified first; non-zero below an aim
-	@$(BIN)/python -m benchmarks.quick $(FLAGS)
+bench: $(READY) ## every figure as a ratio to a reference, into build/bench.json; non-zero below its bound: FLAGS="--only B5", FLAGS=--help
+	@$(BIN)/python -m benchmarks.run $(FLAGS)
+
+bench-quick: $(READY) ## the quick ones of make bench, in small sizes: under four minutes
+	@$(BIN)/python -m benchmarks.run --quick $(FLAGS)
 
 bench-pages: $(READY) ## each page against the JSON that it asks for, 10,000 devices: a minute
 	@$(BIN)/python -m benchmarks.pages $(FLAGS)

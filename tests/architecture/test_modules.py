@@ -92,7 +92,7 @@ BAD = [
     (impure_import, "domain/a.py", "import time"),
     (impure_import, "domain/a.py", "import sys"),
     (twin_in_use, "lastheard/service.py", "from storage.memory import MemoryDatabase"),
-    (twin_in_use, "benchmarks/quick.py", "from storage import memory"),
+    (twin_in_use, "benchmarks/run.py", "from storage import memory"),
     (twin_in_use, "storage/reads.py", "import storage.memory.tables"),
     (waits_in_domain, "domain/a.py", "async def judge(): ..."),
     (waits_in_domain, "domain/a.py", "print('seen')"),
