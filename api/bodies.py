@@ -51,12 +51,21 @@ T = TypeVar("T")
 _ONE_AT_A_TIME = trio.CapacityLimiter(1)
 
 
+def read_instant(text: str) -> datetime:
+    """Return RFC 3339 text as an instant in UTC, as `Instant` does. Raises ValueError."""
+    return _to_utc(_parse_text(text))
+
+
+def _parse_text(text: str) -> datetime:
+    if not _RFC3339.fullmatch(text):
+        raise ValueError("give an RFC 3339 instant with its offset, like 2026-03-01T12:00:00Z")
+    return datetime.fromisoformat(text.upper())
+
+
 def _parse_instant(value: object) -> object:
     if isinstance(value, datetime):
         return value
-    if not isinstance(value, str) or not _RFC3339.fullmatch(value):
-        raise ValueError("give an RFC 3339 instant with its offset, like 2026-03-01T12:00:00Z")
-    return datetime.fromisoformat(value.upper())
+    return _parse_text(value if isinstance(value, str) else "")
 
 
 def _to_utc(value: datetime) -> datetime:
@@ -111,11 +120,20 @@ async def in_thread(work: Callable[[bytes], T], raw: bytes) -> T:
 
 def parse_body(raw: bytes, model: type[ModelT]) -> ModelT:
     """Return a body as `model`. Raises Problem 400 and 422 as `read_json` does."""
-    document = parse_json(raw)
+    return validate_body(raw, parse_json(raw), model)
+
+
+def validate_body(
+    raw: bytes, document: object, model: type[ModelT], context: object = None
+) -> ModelT:
+    """Return as `model` a body that `parse_json` read. Raises Problem 422 as `read_json` does.
+
+    `context` is for the model's own validators.
+    """
     try:
         # From the bytes, not the document: only then does strict mode take RFC 3339 text, enums and
         # arrays.
-        return model.model_validate_json(raw, strict=True)
+        return model.model_validate_json(raw, strict=True, context=context)
     except ValidationError as error:
         raise _invalid_body(error, document) from None
 

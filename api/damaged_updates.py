@@ -1,4 +1,4 @@
-"""The body of `POST /ingest`, also if single items are no strict JSON: the others are read.
+"""The body of `POST /ingest`, plainly good or not, also if single items are no strict JSON.
 
 Owns the second reading of a body whose first, strict reading failed. NaN, a wrong byte or a quote
 too many in one item must not cost the other items of its request: the client would send the same
@@ -7,16 +7,17 @@ thread, one body at a time.
 """
 
 import json
+from functools import partial
 from typing import Any
 
 import orjson
-from quart import Request
 
-from api.bodies import in_thread, parse_body, read_body
+from api.bodies import in_thread, parse_json, validate_body
+from api.plain_updates import Arrival, read_plain
 from api.problem_types import MALFORMED_JSON
 from api.problems import FaultyPart, Problem
-from api.update_items import BadItem, GoodItem, IngestBody
-from domain.model import MAX_SAMPLE_BYTES, MAX_UPDATES_PER_SUBMISSION
+from api.update_items import BadItem, IngestBody, Item
+from domain.model import MAX_SAMPLE_BYTES, MAX_UPDATES_PER_SUBMISSION, CanonicalUpdate
 from runtime.damaged_json import Damaged, Limits, read_damaged
 
 NOT_JSON = FaultyPart(pointer="", detail="not JSON: a number, text or bracket in it is wrong")
@@ -24,30 +25,41 @@ LIMITS = Limits(brackets=250_000, damaged=MAX_UPDATES_PER_SUBMISSION)
 _IDS = ("workspace_id", "provider_id", "device_id", "external_id")
 
 
-async def read_updates(request: Request) -> list[GoodItem | BadItem]:
-    """Return the items of the request's body, in order.
+async def read_updates(raw: bytes, arrival: Arrival) -> list[Item]:
+    """Return the items of a request's body, in order.
 
     Raises Problem as api.bodies.read_json does. Text that is not JSON is refused whole (400) only
     if the fault is around the items.
     """
-    raw = await read_body(request)
     try:
-        return _items_of(parse_body(raw, IngestBody))
+        return _read(raw, arrival)
     except Problem as problem:
         if problem.kind is not MALFORMED_JSON:
             raise
-        found = await in_thread(_read_again, raw)
+        found = await in_thread(partial(_read_again, arrival), raw)
         if found is None:
             raise
         return found
 
 
-def _items_of(body: IngestBody) -> list[GoodItem | BadItem]:
-    items: list[Any] = body.updates  # the validator of the model made these of them
-    return items
+def _read(raw: bytes, arrival: Arrival) -> list[Item]:
+    """Return the items of strict JSON. Raises Problem."""
+    document = parse_json(raw)
+    plain = read_plain(document["updates"], arrival) if _may_be_plain(document) else None
+    if plain is not None:
+        return list(plain)
+    items: list[Any] = validate_body(raw, document, IngestBody, arrival).updates
+    return items  # the validator of the model made these of them
 
 
-def _read_again(raw: bytes) -> list[GoodItem | BadItem] | None:
+def _may_be_plain(document: Any) -> bool:
+    if type(document) is not dict or list(document) != ["updates"]:
+        return False
+    updates = document["updates"]
+    return type(updates) is list and len(updates) <= MAX_UPDATES_PER_SUBMISSION
+
+
+def _read_again(arrival: Arrival, raw: bytes) -> list[Item] | None:
     """Return the items, or None if what is around them cannot be read either.
 
     Raises Problem for a body of the wrong shape.
@@ -62,12 +74,13 @@ def _read_again(raw: bytes) -> list[GoodItem | BadItem] | None:
         strict = orjson.dumps(document)
     except (ValueError, RecursionError, KeyError, TypeError):
         return None
-    items = _items_of(parse_body(strict, IngestBody))
+    items = _read(strict, arrival)
     for place, one in damaged.items():
-        sample = one.raw[:MAX_SAMPLE_BYTES]
-        items[place] = (
-            _unread(one, sample) if place in unread else items[place]._replace(sample=sample)
-        )
+        sample, item = one.raw[:MAX_SAMPLE_BYTES], items[place]
+        if place in unread:
+            items[place] = _unread(one, sample)
+        elif not isinstance(item, CanonicalUpdate):  # which has lost nothing that a reading needs
+            items[place] = item._replace(sample=sample)
     return items
 
 

@@ -24,7 +24,7 @@ from api.problem_types import INVALID_BODY, MALFORMED_JSON, NOT_FOUND, OUTCOME_U
 from api.problems import FaultyPart, Problem
 from api.services import ApiServices
 from api.shapes import Identifier
-from api.submitting import IngestAnswer, UpdateResult, commit
+from api.submitting import IngestAnswer, ResultDocument, commit, present_result
 from api.traces import current_trace_id
 from domain.lifecycle import MESSAGE_RECEIVED, PAYLOAD_PREPARED
 from domain.model import (
@@ -36,6 +36,7 @@ from domain.model import (
     Outcome,
     ProviderConnection,
     Reason,
+    Result,
     Submission,
 )
 from ports.providers import BadRecord, Page, Provider, ProviderFault
@@ -135,7 +136,8 @@ async def _find_connection(services: ApiServices, envelope: ProviderEnvelope) ->
 
 async def _ingest(
     services: ApiServices, envelope: ProviderEnvelope, connection: ProviderConnection
-) -> EnvelopeAnswer:
+) -> dict[str, Any]:
+    """Return the answer as EnvelopeAnswer describes it."""
     provider = services.providers.get(connection.provider_type)
     if provider is None:
         detail = f"This version does not know the provider type {connection.provider_type}."
@@ -148,17 +150,17 @@ async def _ingest(
     _log_received(services, envelope, page)
     updates = _to_updates(connection, page, received_at)
     invalid = _to_invalid(connection, page, received_at)
-    results: list[UpdateResult] = []
+    results: list[ResultDocument] = []
     for part in _to_submissions(updates, invalid):
         if _is_unreadable(page):
             part.facts = _unreadable(services, connection, page, received_at)
         results += await commit(services, part, taken=len(results))
     results += [
-        UpdateResult(outcome=Outcome.REJECTED, reason=Reason.MALFORMED, detail=record.detail)
+        present_result(Result(Outcome.REJECTED, Reason.MALFORMED, detail=record.detail))
         for record in page.malformed
         for _ in range(record.occurrences)
     ]
-    return EnvelopeAnswer(results=results, records=page.records, ignored=page.ignored)
+    return {"results": results, "records": page.records, "ignored": page.ignored}
 
 
 def _raw_bytes(envelope: ProviderEnvelope) -> bytes:

@@ -123,8 +123,7 @@ def _declare_replay(operations: Operations, services: ApiServices) -> None:
         with trio.CancelScope(shield=True):
             (result,) = await wait_for_commit(services, submission)
             await services.quarantine.note_replay(workspace_id, number, result, by=current_author())
-        answer = ReplayAnswer(quarantine_id=str(number), result=present_result(result))
-        return json_response(answer)
+        return json_response({"quarantine_id": str(number), "result": present_result(result)})
 
 
 def _read_number(text: str) -> int:

@@ -14,6 +14,7 @@ from domain.thresholds import OVERRIDABLE, is_in_order
 
 # No control characters: PostgreSQL refuses NUL, and a line break in a name breaks logs and CSV.
 PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
+MAX_OWN_NAME = 128  # of what the provider or the customer calls something
 
 _TRIMMED = StringConstraints(strip_whitespace=True)
 
@@ -30,7 +31,7 @@ ExternalId = Annotated[
     str,
     _TRIMMED,
     Field(
-        max_length=128,
+        max_length=MAX_OWN_NAME,
         pattern=PRINTABLE,
         description="the provider's own name for it; spaces at its ends are removed",
     ),
@@ -39,7 +40,7 @@ VehicleId = Annotated[
     str,
     _TRIMMED,
     Field(
-        max_length=128,
+        max_length=MAX_OWN_NAME,
         pattern=PRINTABLE,
         description="as the customer knows it; spaces at its ends are removed",
     ),

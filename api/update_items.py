@@ -1,47 +1,60 @@
 """The items of `POST /ingest`: their shape, and how good ones are told from bad ones.
 
-A bad reading costs itself, and an item without a good reading is bad as a whole. It must never
-refuse one item for another.
+Plainly good items do not come here: api/plain_updates.py reads them. A bad reading costs itself,
+and an item without a good reading is bad as a whole. It must never refuse one item for another.
 """
 
 import json
 import math
 from collections.abc import Sequence
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Annotated, Any, NamedTuple, Self, TypeAlias, cast
 
 from pydantic import (
     BeforeValidator,
     Field,
     ValidationError,
+    ValidationInfo,
     ValidatorFunctionWrapHandler,
     WrapValidator,
     model_validator,
 )
 
 from api.bodies import Instant, RequestModel, pointer_to
+from api.item_limits import (
+    MAX_MAGNITUDE,
+    MAX_READINGS,
+    MAX_SIGNAL,
+    MAX_TEXT,
+    MAX_TRACE_ID,
+    TRACE_ID_PATTERN,
+)
+from api.plain_updates import Arrival, read_plain
 from api.problems import FaultyPart
-from api.shapes import ExternalId, Identifier, VehicleId
-from domain.model import MAX_SAMPLE_BYTES, MAX_UPDATES_PER_SUBMISSION
+from api.shapes import MAX_OWN_NAME, ExternalId, Identifier, VehicleId
+from domain.model import (
+    MAX_SAMPLE_BYTES,
+    MAX_UPDATES_PER_SUBMISSION,
+    CanonicalUpdate,
+    Reading,
+)
+from domain.position import pair_positions
 from domain.refusals import UNKNOWN_SIGNAL
-
-MAX_READINGS = 100
-MAX_ID = 128
 
 
 def _check_value(value: object) -> object:
     if not isinstance(value, bool | int | float | str):
         raise ValueError("give a boolean, a number or text")
-    if isinstance(value, int | float) and not (math.isfinite(value) and abs(value) < 2**63):
+    if isinstance(value, int | float) and not (math.isfinite(value) and abs(value) < MAX_MAGNITUDE):
         raise ValueError("give a number below 2 to the 63rd")
     return value
 
 
 class ReadingItem(RequestModel):
     signal: Annotated[
-        str, Field(min_length=1, max_length=64, description="GET /signals has their names")
+        str, Field(min_length=1, max_length=MAX_SIGNAL, description="GET /signals has their names")
     ]
     value: Annotated[
-        bool | int | float | Annotated[str, Field(max_length=256)],
+        bool | int | float | Annotated[str, Field(max_length=MAX_TEXT)],
         BeforeValidator(_check_value),
         Field(description="of the signal's kind, in its unit and range: GET /signals"),
     ]
@@ -65,8 +78,10 @@ class UpdateItem(RequestModel):
         None, description="the vehicle that the device must have; left out, it is not compared"
     )
     readings: Annotated[list[ReadingItem], Field(min_length=1, max_length=MAX_READINGS)]
-    trace_id: Annotated[str, Field(max_length=64, pattern=r"^[\x20-\x7e]+$")] | None = Field(
-        None, description="finds the update in events and logs; left out, it is the request's"
+    trace_id: Annotated[str, Field(max_length=MAX_TRACE_ID, pattern=TRACE_ID_PATTERN)] | None = (
+        Field(
+            None, description="finds the update in events and logs; left out, it is the request's"
+        )
     )
     received_at: Instant | None = Field(
         None,
@@ -79,18 +94,33 @@ class UpdateItem(RequestModel):
             raise ValueError("give device_id or external_id")
         return self
 
+    def to_update(self, arrival: Arrival) -> CanonicalUpdate:
+        """Return the item as the domain knows it."""
+        arrival.note_claim(self.received_at)
+        readings = [Reading(part.signal, part.value, part.observed_at) for part in self.readings]
+        return CanonicalUpdate(
+            self.workspace_id,
+            self.provider_id,
+            self.device_id,
+            self.external_id,
+            self.vehicle_id,
+            pair_positions(readings),
+            arrival.received_at,
+            self.trace_id or arrival.trace_id,
+        )
 
-class GoodItem(NamedTuple):
-    """An item with at least one good reading.
+
+class MendedItem(NamedTuple):
+    """An item of which only good readings are left.
 
     `dropped` has the faults of the bad ones, `bad_readings` the signal and the first fault of each,
-    and `sample` the whole as it was sent, if any is bad.
+    and `sample` the whole as it was sent.
     """
 
-    update: UpdateItem
-    dropped: Sequence[FaultyPart] = ()
-    bad_readings: Sequence[tuple[str, FaultyPart]] = ()
-    sample: bytes = b""
+    update: CanonicalUpdate
+    dropped: Sequence[FaultyPart]
+    bad_readings: Sequence[tuple[str, FaultyPart]]
+    sample: bytes
 
 
 class BadItem(NamedTuple):
@@ -113,7 +143,10 @@ class BadItem(NamedTuple):
         value = self.item.get(name) if isinstance(self.item, dict) else None
         if type(value) is int and name == "external_id":
             value = str(value)
-        return value.strip()[:MAX_ID] if isinstance(value, str) else None
+        return value.strip()[:MAX_OWN_NAME] if isinstance(value, str) else None
+
+
+Item: TypeAlias = CanonicalUpdate | MendedItem | BadItem
 
 
 def sample_of(item: Any) -> bytes:
@@ -122,9 +155,10 @@ def sample_of(item: Any) -> bytes:
     return json.dumps(item, ensure_ascii=False).encode(errors="replace")[:MAX_SAMPLE_BYTES]
 
 
-def _sort_item(value: Any, validate: ValidatorFunctionWrapHandler) -> GoodItem | BadItem:
+def _sort_item(value: Any, validate: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Item:
+    arrival: Arrival = cast("Arrival", info.context)
     try:
-        return GoodItem(validate(value))
+        return _read_item(value, validate, arrival)
     except ValidationError as error:
         faults, bad = _faults_of(error, value), _bad_readings(error)
         named = _name_readings(error, faults, value) if bad else []
@@ -136,9 +170,20 @@ def _sort_item(value: Any, validate: ValidatorFunctionWrapHandler) -> GoodItem |
     if not good:
         return BadItem(value, faults, sample_of(value), named)
     try:
-        return GoodItem(validate({**value, "readings": good}), faults, named, sample_of(value))
+        update = _read_item({**value, "readings": good}, validate, arrival)
     except ValidationError as error:  # by a validator that runs only when all members are valid
         return BadItem(value, [*_faults_of(error, value), *faults], sample_of(value))
+    return MendedItem(update, faults, named, sample_of(value))
+
+
+def _read_item(
+    value: Any, validate: ValidatorFunctionWrapHandler, arrival: Arrival
+) -> CanonicalUpdate:
+    plain = read_plain([value], arrival)
+    if plain is not None:
+        return plain[0]
+    item: UpdateItem = validate(value)
+    return item.to_update(arrival)
 
 
 def _bad_readings(error: ValidationError) -> frozenset[int]:
@@ -183,7 +228,8 @@ def _faults_of(error: ValidationError, item: Any) -> list[FaultyPart]:
 
 
 class IngestBody(RequestModel):
-    # The validator turns each item into a GoodItem or a BadItem.
+    """Its context is an Arrival: the validator turns each item into an Item of that arrival."""
+
     updates: list[Annotated[UpdateItem, WrapValidator(_sort_item)]] = Field(
         max_length=MAX_UPDATES_PER_SUBMISSION
     )
