@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from benchmarks import http_ingest
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
@@ -25,4 +27,8 @@ class Benchmark(NamedTuple):
     is_quick: bool = False
 
 
-SUITE: Mapping[str, Benchmark] = {}
+SUITE: Mapping[str, Benchmark] = {
+    "B6": Benchmark(
+        "updates over /ingest, requests of 100 and 500, 8 clients", http_ingest.measure, True
+    ),
+}

@@ -224,6 +224,7 @@ def test_any_name_is_read_the_same(member: str) -> None:
         "7",
         f'{{"updates":[{GOOD_ITEM}],"mode":1}}',
         f'{{"updates":[],"updates":[{GOOD_ITEM}]}}',
+        body_of(item_of(text_of(GOOD_READING), ids=(*GOOD_IDS, ('"mode"', "1"))), GOOD_ITEM),
         body_of('""', "[]", '["workspace_id"]', '"abc"', "null", "7"),
         body_of(text_of((*GOOD_IDS, ('"readings"', '{"signal":1}')))),
         body_of(text_of((*GOOD_IDS, ('"readings"', '"abc"')))),
