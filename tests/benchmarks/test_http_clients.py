@@ -1,4 +1,4 @@
-"""The clients of the benchmarks send every update once and in order, and take only whole answers."""
+"""The clients of the benchmarks send every update once, in order, and take whole answers only."""
 
 from __future__ import annotations
 
