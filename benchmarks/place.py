@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 SECONDS = 60.0  # for a query of verification
+SCRIPT_SECONDS = 600.0
 LOOK_SECONDS = 0.1
 
 
@@ -86,6 +87,19 @@ async def fetch(dsn: str, statement: str, *arguments: Any) -> list[tuple[Any, ..
             await connection.close()
 
     return await trio.to_thread.run_sync(lambda: asyncio.run(run()))
+
+
+async def run_script(dsn: str, script: str) -> None:
+    """Run several statements, such as a schema, on a connection of its own."""
+
+    async def run() -> None:
+        connection = await asyncpg.connect(dsn, timeout=10, command_timeout=SCRIPT_SECONDS)
+        try:
+            await connection.execute(script)
+        finally:
+            await connection.close()
+
+    await trio.to_thread.run_sync(lambda: asyncio.run(run()))
 
 
 async def fetch_until(

@@ -120,7 +120,7 @@ _JSON = {"Content-Type": "application/json"}
 async def open_service(tree: Tree, dsn: str, key: str, **settings: str) -> AsyncIterator[Service]:
     """Run `lastheard serve` until the end of the block, with these settings, else its defaults."""
     with tempfile.TemporaryDirectory(prefix="lastheard-bench-data-") as folder:
-        environment = tree.environment(**SETTINGS, dsn=dsn, data_dir=folder, **settings)
+        environment = tree.environment(**{**SETTINGS, **settings}, dsn=dsn, data_dir=folder)
         async with open_worker(
             f"serve of {tree.name}", tree.command("lastheard", "serve"), environment
         ) as worker:
