@@ -33,7 +33,7 @@ from domain.signals import InvalidValue, check_value
 from runtime.scrubbing import Scrubber
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
     from actors.fleet import FleetView
@@ -71,37 +71,60 @@ class FrameIntake:
         self.in_hand = 0
         self.scrubber = Scrubber()  # of the open connection, else of the last one
 
-    def take(
-        self, interpret: Callable[[str | bytes], FrameVerdict], frame: str | bytes, received: float
-    ) -> FrameVerdict:
-        """Count and merge one frame, and return its verdict. The hot path of the whole service.
+    def take_all(
+        self,
+        interpret: Callable[[str | bytes], FrameVerdict],
+        frames: Sequence[str | bytes],
+        received: float,
+    ) -> list[FrameVerdict]:
+        """Count and merge frames that came together. The hot path of the whole service.
 
-        `received` is the frame's monotonic time. A crash of `interpret` is counted and raised.
+        Returns the verdicts of frames that are malformed or report an error. `received` is the
+        frames' monotonic time. A frame on which `interpret` crashes is counted; the others are
+        taken all the same, and then the first crash is raised.
         """
-        self.received += 1
+        bad: list[FrameVerdict] = []
+        crash: Exception | None = None
+        begun = 0
         self.in_hand = 1
         try:
-            verdict = interpret(frame)
-        except Exception:
-            self._note_crash(frame, received)
-            raise
-        external_id, readings = verdict[0], verdict[1]
-        if readings and external_id is not None:
-            horizon = self._horizon
-            for reading in readings:
-                if reading[2] > horizon and self._is_future(reading):
-                    self._refuse_future(external_id, reading, frame, received)
-                    self.ignored["future_timestamp"] += 1
-                    break
-            else:
-                if self.buffer.merge(external_id, readings, received):
-                    self.merged += 1
-                else:
-                    self.ignored["too_many_unknown_devices"] += 1
-        else:
-            self._note_empty(verdict, frame, received)
+            for frame in frames:
+                begun += 1
+                try:
+                    verdict = interpret(frame)
+                except Exception as error:
+                    crash = crash or error
+                    self._note_crash(frame, received)
+                    continue
+                if verdict[0] is not None and verdict[1]:
+                    self._take_readings(verdict[0], verdict[1], frame, received)
+                elif self._note_empty(verdict, frame, received):
+                    bad.append(verdict)
+        finally:
+            self.received += begun
         self.in_hand = 0
-        return verdict
+        if crash is not None:
+            raise crash
+        return bad
+
+    def _take_readings(
+        self,
+        external_id: str,
+        readings: tuple[Reading, ...],
+        frame: str | bytes,
+        received: float,
+    ) -> None:
+        """Count and merge a frame with readings."""
+        horizon = self._horizon
+        for reading in readings:
+            if reading[2] > horizon and self._is_future(reading):
+                self._refuse_future(external_id, reading, frame, received)
+                self.ignored["future_timestamp"] += 1
+                return
+        if self.buffer.merge(external_id, readings, received):
+            self.merged += 1
+        else:
+            self.ignored["too_many_unknown_devices"] += 1
 
     def _is_future(self, reading: Reading) -> bool:
         """Return whether a suspect reading is in the future, by a new horizon.
@@ -142,27 +165,28 @@ class FrameIntake:
         self._refusals.add(refusal, detail, sample, received, devices, self.scrubber)
 
     def _note_crash(self, frame: str | bytes, received: float) -> None:
-        """Count a frame on which the interpreter crashed, and keep it as a sample.
-
-        The caller raises the error.
-        """
-        self.in_hand = 0
+        """Count a frame on which the interpreter crashed, and keep it as a sample."""
         self.malformed += 1
         detail = "the interpreter crashed on this frame"
         self._refuse(RefusalKind(Reason.MALFORMED), detail, frame, received)
 
-    def _note_empty(self, verdict: FrameVerdict, frame: str | bytes, received: float) -> None:
-        """Count a frame without readings of its own. A refused one is held against its vehicle."""
+    def _note_empty(self, verdict: FrameVerdict, frame: str | bytes, received: float) -> bool:
+        """Count a frame without readings of its own. A refused one is held against its vehicle.
+
+        Return whether it is malformed or reports an error.
+        """
+        is_bad = verdict.malformed is not None or verdict.fault is not None
         merged = [self._take_part(part, frame, received) for part in verdict.parts]
         if any(merged):
             self.merged += 1
-            return
+            return is_bad
         if not verdict.parts:
             self._refuse_verdict(verdict, frame, received)
         if verdict.malformed is not None:
             self.malformed += 1
         else:
             self.ignored[verdict.ignored or "no_readings"] += 1
+        return is_bad
 
     def _take_part(self, part: FrameVerdict, frame: str | bytes, received: float) -> bool:
         """Take one of several data points of a frame; return whether it was merged."""

@@ -81,7 +81,7 @@ class StreamStatistics:
     """One stream actor."""
 
     open: bool  # now
-    waiting_seconds: float  # now; since nothing waited that was due: data, or unread frames
+    waiting_seconds: float  # now; since nothing waited that was due: data, or unread bytes
     connections: int  # opened
     unsent: int  # now; submissions that a full lane refused
     failures: int  # since the connection last worked

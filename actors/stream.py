@@ -2,7 +2,8 @@
 
 Owns the connection's life: connect, subscribe, seed, read, flush, reconnect. The reader never waits
 for the database: it only reads, interprets and merges, so pongs flow under any load. Data that the
-mailbox cannot take stays in the buffer of intake.py, where newer values replace older ones.
+mailbox cannot take stays in the buffer of intake.py, where newer values replace older ones; what is
+ready to go stands in stream_outbox.py.
 """
 
 from __future__ import annotations
@@ -19,22 +20,21 @@ from actors.single_fault import single_fault
 from actors.statistics import StreamStatistics
 from actors.stream_activity import StreamActivity
 from actors.stream_news import StreamNews
+from actors.stream_outbox import StreamOutbox
 from domain.lifecycle import MESSAGE_RECEIVED, PAYLOAD_PREPARED
-from domain.model import ConnectionFact, ConnectionFactKind, FaultClass, Submission
+from domain.model import ConnectionFactKind, FaultClass
 from ports.providers import ProviderFault
 from runtime.backoff import Backoff
 from runtime.logs import EdgeLog, get_logger
-from runtime.mailbox import LaneFull, MailboxClosed
 from runtime.tracing import calls_of_trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
 
     from actors.fleet import FleetView
     from actors.stream_activity import Activity
     from actors.tools import ActorTools
-    from domain.model import ProviderConnection
+    from domain.model import ProviderConnection, Submission
     from ports.providers import FrameVerdict, Streamer, StreamSocket
 
 DEFAULT_WINDOW_SECONDS = 1.0
@@ -43,7 +43,6 @@ SLICES_PER_WINDOW = 10
 PING_EVERY_SECONDS = 20.0
 SEED_BUDGET_SECONDS = 60.0
 STABLE_AFTER_SECONDS = 30.0  # a connection that lasted this long starts again at the lowest backoff
-MAX_UNSENT_EDGES = 20
 FLUSH_RETRY_SECONDS = 0.05
 GOOD_FRAMES_SECONDS = 60.0  # a trouble with frames is over after this long without one
 MAX_CONNECT_DELAY_SECONDS = 5.0  # at start: a shard's streams must not all connect at once
@@ -67,7 +66,6 @@ class StreamActor:
         self._view = view
         self._tools = tools
         self._connector = tools.connector
-        self._ingest = tools.ingest
         self._clock = tools.clock
         self._random = tools.random
         self._window_seconds = window_seconds
@@ -81,13 +79,11 @@ class StreamActor:
         self.intake = FrameIntake(provider_id, view, tools.clock)
         self._news = StreamNews(view.workspace_id, provider_id)
         self._activity = StreamActivity()
-        # Submissions that a full lane refused, to be sent first: at most one with updates, and
-        # edges of the connection.
-        self._unsent: list[Submission] = []
+        self._outbox = StreamOutbox(provider_id, view, tools.ingest, tools.clock)
         self._subscribed: frozenset[str] = frozenset()
         self._connections = 0
-        self._caught_up = trio.current_time()  # when nothing waited that was due
-        self._is_behind = False  # frames of the open connection wait to be read
+        self._caught_up = trio.current_time()  # when nothing waited here that was due
+        self._socket: StreamSocket | None = None  # of the open connection
         self._was_open = False  # the present or last attempt got an open connection
         self.open_since: float | None = None
         self._trace_id = ""  # of the present or last attempt: its handshake and its seed
@@ -110,7 +106,7 @@ class StreamActor:
             except BaseException:
                 # We are stopping, or there is a bug: the provider has not closed the connection.
                 if self._was_open:
-                    self._submit_fact(ConnectionFactKind.STREAM_CLOSED)
+                    self._outbox.add_fact(ConnectionFactKind.STREAM_CLOSED)
                 raise
             await trio.sleep(self._backoff.next_delay(retry_after))
 
@@ -136,7 +132,7 @@ class StreamActor:
         with single_fault(), calls_of_trace(self._trace_id):
             async with streamer.connect() as socket:
                 await self._subscribe(socket)
-                self._note_open()
+                self._note_open(socket)
                 try:
                     await self._serve(connection, socket, streamer)
                 finally:
@@ -155,7 +151,7 @@ class StreamActor:
             nursery.start_soon(self._keep_alive, socket)
             nursery.start_soon(self._follow_configuration, socket)
             await self._seed(connection)
-            nursery.start_soon(self._flush_for_ever, socket)
+            nursery.start_soon(self._flush_for_ever)
 
     async def _subscribe(self, socket: StreamSocket) -> None:
         self._subscribed = frozenset(self._view.devices_of(self._provider_id))
@@ -163,34 +159,36 @@ class StreamActor:
         await socket.subscribe(sorted(self._subscribed))
 
     async def _read(self, socket: StreamSocket, streamer: Streamer) -> None:
-        """Read until the connection ends. `receive` needs no deadline: pings find a dead peer."""
-        take, interpret, receive = self.intake.take, streamer.interpret, socket.receive
+        """Read until the connection ends. `receive` needs no deadline: pings find a dead peer.
+
+        All frames that came together are taken at once, without letting another task run.
+        """
+        take_all, interpret, receive = self.intake.take_all, streamer.interpret, socket.receive
         while True:
-            frame = await receive()
-            verdict = take(interpret, frame, trio.current_time())
-            if verdict.fault is not None or verdict.malformed is not None:
+            frames = await receive()
+            for verdict in take_all(interpret, frames, trio.current_time()):
                 self._note_bad_frame(verdict)
-            if verdict.fault is FaultClass.CREDENTIALS:
-                raise ProviderFault(
-                    FaultClass.CREDENTIALS,
-                    "the provider refused the credentials on the open stream",
-                )
 
     def _note_bad_frame(self, verdict: FrameVerdict) -> None:
+        """Log a malformed frame or an error report. Raises ProviderFault if it refuses our key."""
         self._bad_frame_at = trio.current_time()
         if verdict.fault is not None:
             self._frames_edge.failed("the provider reported an error", fault=str(verdict.fault))
         else:
             self._frames_edge.failed(str(verdict.malformed))
+        if verdict.fault is FaultClass.CREDENTIALS:
+            raise ProviderFault(
+                FaultClass.CREDENTIALS, "the provider refused the credentials on the open stream"
+            )
 
     async def _keep_alive(self, socket: StreamSocket) -> None:
-        """Ping for ever. A pong that waits behind unread frames is late by our own fault."""
+        """Ping for ever. A pong that waits behind unread bytes is late by our own fault."""
         while True:
             await trio.sleep(PING_EVERY_SECONDS)
             try:
                 await socket.ping()
             except ProviderFault as fault:
-                if not socket.unread_frames:
+                if not socket.behind_seconds():
                     raise
                 self._log.warning("stream_reader_behind", error=str(fault))
 
@@ -223,7 +221,7 @@ class StreamActor:
                     await collection.run(poller, None)
             except ProviderFault as fault:
                 self._log.warning("stream_seed_failed", error=str(fault), fault=str(fault.fault))
-                self._submit_fact(
+                self._outbox.add_fact(
                     ConnectionFactKind.CALL_FAILED, fault, collection.collected.call_begun_at
                 )
         if budget.cancelled_caught:
@@ -231,28 +229,27 @@ class StreamActor:
                 "stream_seed_failed", error=f"not finished within {SEED_BUDGET_SECONDS:.0f} s"
             )
             if (fact := collection.fact_of_cut(SEED_BUDGET_SECONDS)) is not None:
-                self._queue_facts((fact,))
+                self._outbox.add_facts((fact,))
 
     # --- towards the mailbox
 
-    async def _flush_for_ever(self, socket: StreamSocket) -> None:
+    async def _flush_for_ever(self) -> None:
         while True:
             await trio.sleep(self._window_seconds / SLICES_PER_WINDOW)
             now = trio.current_time()
-            if self._flush(now - self._window_seconds) and not socket.unread_frames:
+            if self._flush(now - self._window_seconds):
                 self._caught_up = now
-            self._is_behind = bool(socket.unread_frames)
             self._say(self._activity.take_due)
             # While something waits for room, the news wait too and are told as one.
-            if not self._unsent:
-                self._queue_facts(self._news.take_due(trio.current_time(), self._clock.now()))
+            if not len(self._outbox):
+                self._outbox.add_facts(self._news.take_due(trio.current_time(), self._clock.now()))
 
     def _flush(self, opened_before: float) -> bool:
         """Submit every device whose window opened before `opened_before`; return whether all went.
 
         Does not block. A full lane ends it: the rest goes on coalescing.
         """
-        while self._send_unsent():
+        while self._outbox.send():
             submission = self.intake.next_submission(opened_before)
             if submission is None:
                 return True
@@ -260,7 +257,7 @@ class StreamActor:
             self._activity.note_submission(submission)
             submission.resolve = self._activity.note_receipt
             self._news.note_data(submission.updates)
-            self._unsent.append(submission)
+            self._outbox.add(submission)
         return False
 
     async def wait_flushed(self) -> None:
@@ -270,20 +267,10 @@ class StreamActor:
         """
         while True:
             self._flush(float("inf"))
-            if not self._unsent and not len(self.intake.buffer):
+            if not len(self._outbox) and not len(self.intake.buffer):
                 self._say(self._activity.take)
                 return
             await trio.sleep(FLUSH_RETRY_SECONDS)
-
-    def _send_unsent(self) -> bool:
-        """Send again what was refused before; return whether all of it has gone. Does not block."""
-        while self._unsent:
-            try:
-                self._ingest.submit_nowait(self._unsent[0])
-            except (LaneFull, MailboxClosed):
-                return False
-            del self._unsent[0]
-        return True
 
     def _say(self, take: Callable[[float, int], Activity | None]) -> None:
         if (activity := take(trio.current_time(), self.intake.received)) is not None:
@@ -315,15 +302,16 @@ class StreamActor:
 
     # --- edges of the connection
 
-    def _note_open(self) -> None:
+    def _note_open(self, socket: StreamSocket) -> None:
         self._connections += 1
         self._was_open = True
+        self._socket = socket
         self.open_since = trio.current_time()
         if not self.waiting_seconds():
             self._caught_up = self.open_since
         self._edge.recovered()
         self._news.note_open(self.open_since)
-        self._submit_fact(ConnectionFactKind.STREAM_OPENED)
+        self._outbox.add_fact(ConnectionFactKind.STREAM_OPENED)
         self._log.info("stream_opened", connections=self._connections, trace_id=self._trace_id)
 
     def _note_end(self) -> None:
@@ -337,64 +325,28 @@ class StreamActor:
         ):
             self._backoff.reset()
         self.open_since = None
-        self._is_behind = False
+        self._socket = None
         if self._flush(float("inf")):
             self._caught_up = trio.current_time()
 
     def _note_loss(self, fault: ProviderFault) -> None:
         """Note that the connection was lost, or that none could be opened, and why."""
         self._edge.failed(fault, fault=str(fault.fault))
-        self._submit_fact(ConnectionFactKind.STREAM_FAILED, fault)
-
-    def _submit_fact(
-        self,
-        kind: ConnectionFactKind,
-        fault: ProviderFault | None = None,
-        begun_at: datetime | None = None,
-    ) -> None:
-        fact = ConnectionFact(
-            self._view.workspace_id,
-            self._provider_id,
-            kind,
-            self._clock.now(),
-            None if fault is None else fault.fault,
-            None if fault is None else str(fault)[:500],
-            begun_at,
-        )
-        self._queue_facts((fact,))
-
-    def _queue_facts(self, facts: tuple[ConnectionFact, ...]) -> None:
-        """Submit facts, if there are any, behind what was not yet sent. Does not block."""
-        if not facts:
-            return
-        self._forget_oldest_edge()
-        self._unsent.append(
-            Submission(
-                origin="stream",
-                trace_id=uuid.uuid4().hex,
-                ownership=self._view.ownership,
-                facts=facts,
-            )
-        )
-        self._send_unsent()
-
-    def _forget_oldest_edge(self) -> None:
-        """Bound the edges that wait while the database is away: the newest are kept."""
-        edges = [one for one in self._unsent if not (one.updates or one.invalid)]
-        if len(edges) >= MAX_UNSENT_EDGES:
-            self._unsent.remove(edges[0])
+        self._outbox.add_fact(ConnectionFactKind.STREAM_FAILED, fault)
 
     def waiting_seconds(self) -> float:
-        """Return for how long something has waited here that was due: data, or unread frames."""
-        waits = self._is_behind or self._unsent or len(self.intake.buffer)
-        return max(0.0, trio.current_time() - self._caught_up) if waits else 0.0
+        """Return for how long something has waited here that was due: data, or unread bytes."""
+        unread = 0.0 if self._socket is None else self._socket.behind_seconds()
+        if not (len(self._outbox) or len(self.intake.buffer)):
+            return unread
+        return max(unread, trio.current_time() - self._caught_up)
 
     def statistics(self) -> StreamStatistics:
         return StreamStatistics(
             open=self.open_since is not None,
             waiting_seconds=self.waiting_seconds(),
             connections=self._connections,
-            unsent=len(self._unsent),
+            unsent=len(self._outbox),
             failures=self._edge.failures,
             frames=self.intake.statistics(),
         )

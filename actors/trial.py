@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from actors.connections import Connector
+    from actors.scrubbing import ScrubbedStreamer
     from domain.model import Device, ProviderConnection
-    from ports.providers import FrameVerdict, Provider
+    from ports.providers import FrameVerdict, Provider, StreamSocket
     from ports.trials import TrialReport, TrialWay, TrialWish
     from runtime.clock import SharedClock
     from runtime.scrubbing import Scrubber
@@ -135,15 +136,24 @@ class ConnectionTrials:
                 await socket.subscribe(asked)
                 opening.deadline = trio.current_time() + seconds
                 is_open = True
-                for _ in range(MAX_FRAMES):
-                    verdict = streamer.interpret(await socket.receive())
-                    _refuse_credentials(verdict)
-                    scrubbed = _scrub(verdict, streamer.scrubber)
-                    findings.add_frame(scrubbed, self._clock.now())
+                await self._read_frames(streamer, socket, findings)
         if not is_open:
             raise ProviderFault(
                 FaultClass.OUTAGE, f"the stream did not open within {OPENING_SECONDS:g} s"
             )
+
+    async def _read_frames(
+        self, streamer: ScrubbedStreamer, socket: StreamSocket, findings: Findings
+    ) -> None:
+        """Read until MAX_FRAMES have come. Has no end if fewer come: the caller has a deadline."""
+        left = MAX_FRAMES
+        while left > 0:
+            frames = (await socket.receive())[:left]
+            left -= len(frames)
+            for frame in frames:
+                verdict = streamer.interpret(frame)
+                _refuse_credentials(verdict)
+                findings.add_frame(_scrub(verdict, streamer.scrubber), self._clock.now())
 
     def _explain(self, connection: ProviderConnection, fault: ProviderFault) -> TrialFault:
         """Return the fault with its remedy. A provider that asks for a pause gets it."""

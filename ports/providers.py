@@ -155,15 +155,24 @@ class StreamSocket(Protocol):
 
     async def subscribe(self, external_ids: Sequence[str]) -> None: ...
 
-    async def receive(self) -> str | bytes:
-        """Return the next frame. Raises ProviderFault when the connection ended."""
+    async def receive(self) -> Sequence[bytes]:
+        """Return the next frames, in order. Raises ProviderFault when the connection ended.
 
-    @property
-    def unread_frames(self) -> int:
-        """Frames that have come and wait to be received. What the system still holds is not in."""
+        At least one, and so few that handling them at once holds up no other task. Pings of the
+        provider are answered, and pongs found, only while this is called again and again.
+        """
+
+    def behind_seconds(self) -> float:
+        """Return for how long we have not kept up: received bytes waited to be read all the time.
+
+        A lower bound; 0 when nothing waits. A provider that sends late does not raise it.
+        """
 
     async def ping(self) -> None:
-        """Make a round trip. Raises ProviderFault when it does not come back in time."""
+        """Make a round trip. Raises ProviderFault when it does not come back in time.
+
+        Another task has to receive meanwhile.
+        """
 
 
 class Streamer(Protocol):

@@ -3,7 +3,7 @@
 Owns the TCP and TLS stream, the opening and closing handshakes and their deadlines. It must never
 leave a socket behind: trio-websocket's own `open_websocket` (0.12.2) does not close the stream when
 the handshake is refused or takes too long, and a connection that is tried for days would use up the
-file descriptors. Frames, pings and subscriptions are left to each provider.
+file descriptors. Messages and subscriptions are left to each provider.
 """
 
 from __future__ import annotations
@@ -11,11 +11,10 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from enum import Enum, auto
 from typing import TYPE_CHECKING, Final
 
 import trio
-from trio_websocket import ConnectionRejected, HandshakeError, WebSocketConnection
+from trio_websocket import ConnectionRejected, HandshakeError
 from wsproto.utilities import LocalProtocolError
 
 from domain.model import FaultClass
@@ -23,7 +22,9 @@ from ports.providers import ProviderFault
 from providers.answers import describe_answer, error_code_of, media_type_of, no_error_code
 from providers.faults import MAX_REASON, describe_target, fault_for_refusal, fault_for_status
 from providers.tracing import describe_call, trace_headers
-from providers.websocket_frames import IdleFrames, SocketLimits, open_connection
+from providers.websocket_frames import MAX_MESSAGE_SIZE
+from providers.websocket_handshake import HandshakeCut, NotWebSocket, Opened, shake_hands
+from providers.websocket_stream import MessageStream, StreamEnded
 from runtime.exception_groups import first_leaf
 from runtime.outbound import OutboundRefused
 from runtime.spans import span
@@ -36,21 +37,10 @@ if TYPE_CHECKING:
 
     from providers.http import HttpPool
 
-RECEIVE_BUFFER_BYTES: Final = 65_536
-MAX_MESSAGE_SIZE: Final = 1024 * 1024
-# When full, the library stops reading and answering pings. A longer queue is not faster.
-MESSAGE_QUEUE_SIZE: Final = 16
-
 _TOO_BIG: Final = 1009
 _NOT_AS_AGREED: Final = frozenset({1002, 1003, 1007})  # protocol error, unsupported data, bad text
 _NOT_FOUND: Final = 404
 _DEFAULT_PORTS: Final = {"ws": 80, "wss": 443}
-
-
-class _Phase(Enum):
-    OPENING = auto()
-    OPEN = auto()
-    CLOSING = auto()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +85,7 @@ class WebSocketOpener:
         )
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[WebSocketConnection]:
+    async def open(self) -> AsyncIterator[MessageStream]:
         """Connect on entry and close on exit, each within its time.
 
         Raises ProviderFault when connecting fails. An error of the body comes out as it is. A body
@@ -104,31 +94,15 @@ class WebSocketOpener:
         self._counts["attempts"] += 1
         deadline = trio.current_time() + self._endpoint.connect_seconds
         stream = await self._open_stream(deadline)
-        phase, raised = _Phase.OPENING, None
         try:
-            async with trio.open_nursery() as nursery:
-                with trio.CancelScope(deadline=deadline):
-                    connection = await self._shake_hands(nursery, stream)
-                    phase = _Phase.OPEN
-                if phase is _Phase.OPEN:
-                    self._counts["opened"] += 1
-                    try:
-                        yield connection
-                        phase = _Phase.CLOSING
-                    finally:
-                        await self._say_goodbye(connection)
-                nursery.cancel_scope.cancel()
-        except BaseExceptionGroup as group:
-            # Raised below. If it were raised in here, the group would become its context and be
-            # kept alive by it.
-            raised = self._unwrap(group, phase)
+            connection = MessageStream(stream, await self._shake_hands(stream, deadline))
+            self._counts["opened"] += 1
+            try:
+                yield connection
+            finally:
+                await self._say_goodbye(connection)
         finally:
             await trio.aclose_forcefully(stream)
-        if phase is _Phase.OPENING:
-            self._counts["failed"] += 1
-            raised = raised or self._too_slow()
-        if raised is not None:
-            raise raised
 
     async def _open_stream(
         self, deadline: float
@@ -171,71 +145,50 @@ class WebSocketOpener:
         return encrypted
 
     async def _shake_hands(
-        self, nursery: trio.Nursery, stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]
-    ) -> WebSocketConnection:
+        self, stream: trio.SocketStream | trio.SSLStream[trio.SocketStream], deadline: float
+    ) -> Opened:
+        """Shake hands until `deadline`. Raises ProviderFault."""
+        try:
+            with trio.CancelScope(deadline=deadline):
+                return await self._ask_to_upgrade(stream)
+        except (HandshakeError, LocalProtocolError, NotWebSocket, HandshakeCut) as failure:
+            fault = self._fault_of(failure)
+        else:
+            fault = self._too_slow()
+        self._counts["failed"] += 1
+        raise fault  # without a cause: the failure holds what the server sent
+
+    async def _ask_to_upgrade(
+        self, stream: trio.SocketStream | trio.SSLStream[trio.SocketStream]
+    ) -> Opened:
         url = self._endpoint.url
         with span("GET", "client", trace_id=trace_of_calls()):
             describe_call("GET", url)
             headers = {**self._endpoint.headers, **trace_headers()}
-            return await open_connection(
-                nursery,
+            return await shake_hands(
                 stream,
                 url.netloc.decode("ascii"),
                 url.raw_path.decode("ascii"),
-                extra_headers=[(name.encode(), value.encode()) for name, value in headers.items()],
-                limits=SocketLimits(MESSAGE_QUEUE_SIZE, MAX_MESSAGE_SIZE, RECEIVE_BUFFER_BYTES),
+                [(name.encode(), value.encode()) for name, value in headers.items()],
             )
 
-    async def _say_goodbye(self, connection: WebSocketConnection) -> None:
+    async def _say_goodbye(self, connection: MessageStream) -> None:
         with trio.move_on_after(self._endpoint.close_seconds) as scope:
-            await connection.aclose()
+            await connection.say_goodbye()
         self._counts["goodbyes_unanswered"] += scope.cancelled_caught
 
-    def _unwrap(
-        self, group: BaseExceptionGroup[BaseException], phase: _Phase
-    ) -> BaseException | None:
-        """Return the error that the caller should see, or None. `group` is what left the nursery.
-
-        The body's own error comes before the reader task's. The reader task fails when the
-        handshake is refused, and by itself when a server does not speak WebSocket at all (until the
-        connection is open no other task can fail). Later it fails when wsproto will not answer a
-        ping after a close frame. During our closing handshake that does not matter. Earlier, the
-        failure has cancelled the body, and the nursery has absorbed that cancellation by now.
-        """
-        failures, rest = group.split(
-            Exception
-            if phase is _Phase.OPENING
-            else (HandshakeError, LocalProtocolError, IdleFrames)
-        )
-        if failures is not None and failures.subgroup(IdleFrames) and rest is not None:
-            # drop the fault that the stream ended: the flood is its cause
-            rest = rest.split(ProviderFault)[1]
-        if rest is not None:
-            return rest.exceptions[0] if len(rest.exceptions) == 1 else rest
-        if phase is _Phase.CLOSING:
-            self._counts["goodbyes_unanswered"] += 1
-            return None
-        failure = first_leaf(failures or group)
-        # The fault gets no cause: the failure holds what the server sent.
-        return self._fault_of(failure, phase)
-
-    def _fault_of(self, failure: BaseException, phase: _Phase) -> ProviderFault:
-        """Return the fault for a failed connection.
+    def _fault_of(self, failure: Exception) -> ProviderFault:
+        """Return the fault for a handshake that failed.
 
         Some statuses mean the same as over HTTP: 401, 403, 429, 404 (the path is wrong), and
         redirects. Any other refusal is an outage, because proxies and restarts answer anything.
         """
-        if isinstance(failure, IdleFrames):
+        if isinstance(failure, HandshakeCut):
             return ProviderFault(
-                FaultClass.PROTOCOL, f"{self._place} floods the stream with frames that say nothing"
+                FaultClass.OUTAGE, f"{self._place} ended the connection before the stream was open"
             )
         if not isinstance(failure, ConnectionRejected):
-            wrong = (
-                "went on after the end of its stream"
-                if phase is _Phase.OPEN
-                else "does not speak WebSocket"
-            )
-            return ProviderFault(FaultClass.PROTOCOL, f"{self._place} {wrong}")
+            return ProviderFault(FaultClass.PROTOCOL, f"{self._place} does not speak WebSocket")
         headers = {
             name.decode("latin-1").lower(): value.decode("latin-1")
             for name, value in failure.headers
@@ -259,15 +212,15 @@ class WebSocketOpener:
         )
 
 
-def closing_fault(connection: WebSocketConnection) -> ProviderFault:
+def closing_fault(ended: StreamEnded) -> ProviderFault:
     """Return the fault that tells why a connection ended.
 
     Close codes mean what RFC 6455 §7.4.1 says, whichever side found the error.
     """
-    reason = connection.closed
-    if reason is None:
+    reason = ended.reason
+    if ended.is_flooded:
         return ProviderFault(
-            FaultClass.PROTOCOL, "the stream ended: its bytes were no valid WebSocket frames"
+            FaultClass.PROTOCOL, "the stream was flooded with frames that say nothing"
         )
     if reason.code == _TOO_BIG:
         return ProviderFault(

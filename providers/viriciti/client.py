@@ -2,8 +2,7 @@
 
 Owns subscribing, pinging and asking for state, and the deadlines of each. wire.py reads the frames.
 The actor decides when to reconnect and to ping, and what to do with readings. A socket's reader
-must read all the time: while its queue is full, the library reads nothing and therefore answers no
-ping of the server.
+must read all the time: its reading answers the server's pings, too.
 """
 
 from __future__ import annotations
@@ -14,8 +13,6 @@ from typing import TYPE_CHECKING, Final
 
 import orjson
 import trio
-from trio_websocket import ConnectionClosed, WebSocketConnection
-from wsproto.utilities import LocalProtocolError
 
 from domain.model import FaultClass
 from ports.providers import FrameVerdict, Page, ProviderFault
@@ -24,7 +21,7 @@ from providers.http import NO_CONTENT, Call, CallTurn
 from providers.viriciti.answers import NOTHING_NEW, interpret_state
 from providers.viriciti.wire import interpret, read_error_code
 from providers.websocket import Endpoint, WebSocketOpener, closing_fault
-from providers.websocket_frames import count_unread
+from providers.websocket_stream import StreamEnded
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
@@ -34,6 +31,7 @@ if TYPE_CHECKING:
     from providers.http import HttpPool
     from providers.viriciti.settings import ViriCitiSettings
     from providers.websocket import OpenerStatistics
+    from providers.websocket_stream import MessageStream
 
 LIVE_PATH: Final = "/api/v2/live"
 STATE_PATH: Final = "/api/v2/state"
@@ -44,7 +42,7 @@ _WITHOUT_CONTENT: Final = " without content"  # at the end of a page token
 class ViriCitiSocket:
     """One open connection. Reading and pinging may happen in different tasks."""
 
-    def __init__(self, connection: WebSocketConnection, settings: ViriCitiSettings) -> None:
+    def __init__(self, connection: MessageStream, settings: ViriCitiSettings) -> None:
         self._connection = connection
         self._settings = settings
 
@@ -61,33 +59,30 @@ class ViriCitiSocket:
         seconds = self._settings.send_timeout_seconds
         try:
             with trio.fail_after(seconds):
-                await self._connection.send_message(message)
+                await self._connection.send(message)
         except trio.TooSlowError as error:
             raise ProviderFault(
                 FaultClass.OUTAGE, f"the stream took no message for {seconds:g} s"
             ) from error
-        except (ConnectionClosed, LocalProtocolError) as error:
-            raise closing_fault(self._connection) from error
+        except StreamEnded as ended:
+            raise closing_fault(ended) from ended
 
-    async def receive(self) -> str | bytes:
-        """Return the next frame. Raises ProviderFault when the connection has ended.
+    async def receive(self) -> Sequence[bytes]:
+        """Return the next frames. Raises ProviderFault when the connection has ended.
 
         No deadline: a parked fleet may be silent for long, and the ping finds a dead connection.
         """
         try:
-            return await self._connection.get_message()
-        except ConnectionClosed as error:
-            raise closing_fault(self._connection) from error
+            return await self._connection.receive()
+        except StreamEnded as ended:
+            raise closing_fault(ended) from ended
 
-    @property
-    def unread_frames(self) -> int:
-        return count_unread(self._connection)
+    def behind_seconds(self) -> float:
+        """See StreamSocket.behind_seconds."""
+        return self._connection.behind_seconds()
 
     async def ping(self) -> None:
-        """Make a round trip within the ping's deadline. Raises ProviderFault.
-
-        The library alone would wait for ever if the connection died before the pong.
-        """
+        """Make a round trip within the ping's deadline. Raises ProviderFault."""
         seconds = self._settings.ping_timeout_seconds
         try:
             with trio.fail_after(seconds):
@@ -96,8 +91,8 @@ class ViriCitiSocket:
             raise ProviderFault(
                 FaultClass.OUTAGE, f"the stream sent no pong within {seconds:g} s"
             ) from error
-        except (ConnectionClosed, LocalProtocolError) as error:
-            raise closing_fault(self._connection) from error
+        except StreamEnded as ended:
+            raise closing_fault(ended) from ended
 
 
 class ViriCitiStreamer:

@@ -65,7 +65,7 @@ class ScriptedSocket:
         self.pings: list[float] = []
         self.answers_pings = True
         self.received = 0
-        self.unread_frames = 0
+        self.behind_since: float | None = None  # since when the reader does not keep up
         self._send, self._receive = trio.open_memory_channel[str | Exception](10_000)
 
     async def subscribe(self, external_ids: Sequence[str]) -> None:
@@ -73,12 +73,15 @@ class ScriptedSocket:
         self.subscriptions.append(list(external_ids))
         self.subscribed.set()
 
-    async def receive(self) -> str | bytes:
+    async def receive(self) -> Sequence[bytes]:
         entry = await self._receive.receive()
         if isinstance(entry, Exception):
             raise entry
         self.received += 1
-        return entry
+        return [entry.encode()]
+
+    def behind_seconds(self) -> float:
+        return 0.0 if self.behind_since is None else trio.current_time() - self.behind_since
 
     async def ping(self) -> None:
         await trio.lowlevel.checkpoint()

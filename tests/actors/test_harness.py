@@ -74,7 +74,7 @@ async def test_a_socket_gives_frames_in_order_and_then_its_fault(
         there = await streamer.wait_connected()
         there.say("one", "two")
         there.drop()
-        assert [await socket.receive(), await socket.receive()] == ["one", "two"]
+        assert [await socket.receive(), await socket.receive()] == [[b"one"], [b"two"]]
         with pytest.raises(ProviderFault):
             await socket.receive()
     assert there.subscriptions == [["x-ferry-1"]]

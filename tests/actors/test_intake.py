@@ -35,7 +35,7 @@ async def intake(shard: Shard) -> FrameIntake:
 
 def take(intake: FrameIntake, *frames: str) -> None:
     for one in frames:
-        intake.take(interpret, one, trio.current_time())
+        intake.take_all(interpret, [one], trio.current_time())
 
 
 def replace_by(verdict: FrameVerdict, frame: str | bytes) -> FrameVerdict:
@@ -77,7 +77,7 @@ def test_every_kind_of_frame_is_counted_once(frames: list[str], flush_every: int
         refused = 0
         for number, one in enumerate(frames, start=1):
             try:
-                intake.take(interpret, one, trio.current_time())
+                intake.take_all(interpret, [one], trio.current_time())
             except ZeroDivisionError:
                 assert one == BUG
             check_counts(intake)
@@ -137,9 +137,9 @@ async def test_a_refusal_names_its_device_as_it_was_configured(
     intake: FrameIntake, autojump_clock: MockClock
 ) -> None:
     lost = FrameVerdict(" x-ferry-1 ", (), malformed="no number", signal="soc_percent")
-    intake.take(lambda _: lost, "lost", trio.current_time())
+    intake.take_all(lambda _: lost, ["lost"], trio.current_time())
     ahead = FrameVerdict(" x-ferry-2 ", (Reading("soc_percent", 1.0, at(301)),))
-    intake.take(lambda _: ahead, "ahead", trio.current_time())
+    intake.take_all(lambda _: ahead, ["ahead"], trio.current_time())
     sent = intake.next_submission(float("inf"))
     assert sent is not None
     assert [(item.external_id, item.device_id) for item in sent.invalid] == [
@@ -156,7 +156,7 @@ async def test_a_frame_of_several_data_points_counts_once(
     bad = FrameVerdict("x-ferry-2", (), malformed="no number", signal="soc_percent")
     for parts in ((bad, good, ahead), (bad, bad)):
         verdict = FrameVerdict(None, (), malformed=bad.malformed, parts=parts)
-        intake.take(partial(replace_by, verdict), "several", trio.current_time())
+        intake.take_all(partial(replace_by, verdict), ["several"], trio.current_time())
     check_counts(intake)
     counted = intake.statistics()
     assert (counted.merged, counted.malformed, counted.ignored) == (1, 1, 0)
@@ -176,7 +176,7 @@ async def test_error_frames_of_the_provider_are_counted_apart(
     report = FrameVerdict(None, (), ignored="provider_error", fault=FaultClass.PROTOCOL)
     take(intake, GARBAGE)
     for text in ("error one", "error two"):
-        intake.take(lambda _: report, text, trio.current_time())
+        intake.take_all(lambda _: report, [text], trio.current_time())
     check_counts(intake)
     counted = intake.statistics()
     assert (counted.faults, counted.ignored_by) == ({"protocol": 2}, {"provider_error": 2})

@@ -31,16 +31,16 @@ async def intake(shard: Shard) -> FrameIntake:
 
 def take(intake: FrameIntake, *frames: str) -> None:
     for one in frames:
-        intake.take(interpret, one, trio.current_time())
+        intake.take_all(interpret, [one], trio.current_time())
 
 
 def take_bad(intake: FrameIntake, external_id: str | None, text: str = "bad", **rest: Any) -> None:
     verdict = FrameVerdict(external_id, (), **({"malformed": "time is not an instant"} | rest))
-    intake.take(lambda _: verdict, text, trio.current_time())
+    intake.take_all(lambda _: verdict, [text], trio.current_time())
 
 
 def take_readings(intake: FrameIntake, readings: tuple[Reading, ...], received: float) -> None:
-    intake.take(lambda _: FrameVerdict("x-ferry-1", readings), "a frame", received)
+    intake.take_all(lambda _: FrameVerdict("x-ferry-1", readings), ["a frame"], received)
 
 
 def refused(intake: FrameIntake) -> list[tuple[Any, ...]]:

@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from actors.lanes import LANES
-from actors.stream import MAX_UNSENT_EDGES
+from actors.stream_outbox import MAX_UNSENT_EDGES
 from tests.actors.harness import HARBOUR, until, update
 from tests.actors.polling import ScriptedPoller, page
 from tests.actors.scripted import ECHO, GARBAGE, ScriptedStreamer, frame, outage, refused, sample
@@ -220,18 +220,18 @@ async def test_it_says_how_long_data_has_waited_for_room(
         assert actor.waiting_seconds() == 0
 
 
-async def test_it_says_how_long_frames_have_not_been_read(
+async def test_it_says_how_long_bytes_have_not_been_read(
     shard: Shard, streamer: ScriptedStreamer, autojump_clock: MockClock
 ) -> None:
     """A pong waits behind them, so none is no sign that the provider is gone."""
     async with running(shard) as actor:
         socket = await streamer.wait_connected()
         await trio.sleep(5)
-        socket.unread_frames, socket.answers_pings = 16, False
+        socket.behind_since, socket.answers_pings = trio.current_time(), False
         await trio.sleep(100)
         assert actor.waiting_seconds() == pytest.approx(100, abs=1)
         assert len(streamer.sockets) == 1
-        socket.unread_frames = 0
+        socket.behind_since = None
         await trio.sleep(1)
         assert actor.waiting_seconds() == 0
         await streamer.wait_connected(2)

@@ -174,3 +174,15 @@ async def test_a_server_that_says_nothing_is_an_outage_at_the_deadline(provider:
                 open_streamer(provider, f"http://127.0.0.1:{port}", connect_timeout_seconds=0.1)
             )
     assert caught.value.fault is FaultClass.OUTAGE
+
+
+async def test_a_server_that_hangs_up_before_it_answers_is_an_outage(provider: ViriCiti) -> None:
+    async def hang_up(stream: trio.SocketStream) -> None:
+        await stream.receive_some(4096)
+
+    async with tcp_server(hang_up) as port:
+        with trio.fail_after(5), pytest.raises(ProviderFault, match="ended the conn") as caught:
+            await open_and_close(
+                open_streamer(provider, f"http://127.0.0.1:{port}", connect_timeout_seconds=30)
+            )
+    assert caught.value.fault is FaultClass.OUTAGE

@@ -16,18 +16,24 @@ from domain.model import FaultClass
 from ports.providers import ProviderFault
 from providers.http import HttpPool
 from providers.viriciti import ViriCiti
-from providers.websocket import MAX_MESSAGE_SIZE, MESSAGE_QUEUE_SIZE
+from providers.websocket_frames import MAX_MESSAGE_SIZE
 from tests.providers.servers import (
     loopback_dialler,
     tcp_server,
     websocket_server,
 )
-from tests.providers.viriciti_streams import KEY, open_and_close, open_streamer, stream_connection
+from tests.providers.viriciti_streams import (
+    KEY,
+    open_and_close,
+    open_streamer,
+    read_on,
+    receive_frames,
+    stream_connection,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-    from ports.providers import StreamSocket
     from providers.viriciti.client import ViriCitiStreamer
 
 POINT = (
@@ -74,14 +80,13 @@ async def test_a_subscription_goes_out_in_chunks_and_frames_come_in(provider: Vi
         streamer = open_streamer(provider, base, labels=["soc", "gps"], subscription_chunk_size=2)
         async with streamer.connect() as socket:
             await socket.subscribe(["bus_1", "bus_2", "bus_3"])
-            frames = [await socket.receive(), await socket.receive()]
+            frames = await receive_frames(socket, 2)
     labels = ["soc", "gps"]
     assert asked == [
         {"vehicles": {"bus_1": labels, "bus_2": labels}},
         {"vehicles": {"bus_3": labels}},
     ]
-    assert frames == [POINT.decode(), POINT]
-    assert streamer.interpret(frames[0]) == streamer.interpret(frames[1])
+    assert frames == [POINT, POINT]
 
 
 async def _open_and_read(streamer: ViriCitiStreamer) -> None:
@@ -101,7 +106,7 @@ async def test_a_close_by_the_provider_ends_every_use(
         websocket_server(_accepting(talk)) as base,
         open_streamer(provider, base).connect() as socket,
     ):
-        assert await socket.receive() == POINT
+        assert await receive_frames(socket, 1) == [POINT]
         for action in (socket.receive(), socket.ping(), socket.subscribe(["bus_1"])):
             with pytest.raises(
                 ProviderFault, match=r"1001 going_away\): error maintenance$"
@@ -140,43 +145,57 @@ async def test_a_ping_without_a_pong_is_an_outage(provider: ViriCiti) -> None:
 
     async with tcp_server(never_answer) as port:
         streamer = open_streamer(provider, f"http://127.0.0.1:{port}", ping_timeout_seconds=0.05)
-        async with streamer.connect() as socket:
+        async with streamer.connect() as socket, read_on(socket):
             with pytest.raises(ProviderFault, match="no pong within") as caught:
                 await socket.ping()
     assert caught.value.fault is FaultClass.OUTAGE
     assert streamer.statistics().goodbyes_unanswered == 1
 
 
-async def _until_the_queue_is_full(socket: StreamSocket) -> None:
-    with trio.fail_after(5):
-        while socket.unread_frames < MESSAGE_QUEUE_SIZE:  # noqa: ASYNC110 a count has no event
-            await trio.sleep(0.01)
-
-
-async def test_frames_that_nobody_receives_are_counted(provider: ViriCiti) -> None:
-    """When the queue is full the library reads nothing, so a pong comes no more."""
-
+async def test_bytes_that_nobody_reads_are_our_backlog(provider: ViriCiti) -> None:
     async def talk(connection: WebSocketConnection) -> None:
-        for _ in range(2 * MESSAGE_QUEUE_SIZE):
-            await connection.send_message(POINT)
+        await connection.send_message(POINT)
         await _listen(connection)
 
-    async with websocket_server(_accepting(talk)) as base:
-        streamer = open_streamer(provider, base, ping_timeout_seconds=0.2)
-        async with streamer.connect() as socket:
-            await _until_the_queue_is_full(socket)
-            with pytest.raises(ProviderFault):
-                await socket.ping()
-            for _ in range(2 * MESSAGE_QUEUE_SIZE):
-                await socket.receive()
-            assert socket.unread_frames == 0
-            await socket.ping()
+    async with (
+        websocket_server(_accepting(talk)) as base,
+        open_streamer(provider, base).connect() as socket,
+    ):
+        with trio.fail_after(5):
+            while not socket.behind_seconds():  # noqa: ASYNC110 the system sends no event for it
+                await trio.sleep(0.01)
+        await trio.sleep(0.1)
+        assert 0.1 <= socket.behind_seconds() < 5
+        assert await receive_frames(socket, 1) == [POINT]
+        assert socket.behind_seconds() == 0
+
+
+async def test_a_provider_that_sends_late_is_no_backlog_of_ours(provider: ViriCiti) -> None:
+    """Old values, one at a time, for longer than the reader needs for each."""
+
+    async def talk(connection: WebSocketConnection) -> None:
+        while True:
+            await connection.send_message(POINT)
+            await trio.sleep(0.01)
+
+    async with (
+        websocket_server(_accepting(talk)) as base,
+        open_streamer(provider, base).connect() as socket,
+        read_on(socket) as frames,
+    ):
+        behind = 0.0
+        with trio.fail_after(5):
+            while len(frames) < 30:
+                behind = max(behind, socket.behind_seconds())
+                await trio.sleep(0.001)
+    assert behind < 0.1
 
 
 async def test_a_ping_that_comes_back_returns(provider: ViriCiti) -> None:
     async with (
         websocket_server(_accepting(_listen)) as base,
         open_streamer(provider, base).connect() as socket,
+        read_on(socket),
     ):
         await socket.ping()
 
@@ -231,7 +250,7 @@ async def test_bytes_that_are_no_frames_are_a_protocol_fault(provider: ViriCiti)
 async def test_a_ping_after_a_frame_too_big_is_a_fault(
     provider: ViriCiti,
 ) -> None:
-    """The library cannot answer a ping after its close frame: its reader task raises."""
+    """No ping is answered behind our close frame."""
 
     async def go_on(stream: trio.SocketStream) -> None:
         protocol = await _shake_hands(stream)
@@ -299,7 +318,7 @@ async def test_pongs_flow_while_frames_are_read(provider: ViriCiti) -> None:
         websocket_server(_accepting(talk)) as base,
         open_streamer(provider, base).connect() as socket,
     ):
-        frames = [await socket.receive() for _ in range(500)]
+        frames = await receive_frames(socket, 500)
         with pytest.raises(ProviderFault, match="1000"):
             await socket.receive()
     assert frames == [POINT] * 500

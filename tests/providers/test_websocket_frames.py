@@ -19,9 +19,11 @@ from domain.model import FaultClass, ProviderConnection
 from ports.providers import ProviderFault
 from providers.http import HttpPool
 from providers.viriciti import ViriCiti
-from providers.websocket_frames import MAX_FRAMES_AT_ONCE, MAX_REFUSAL_BYTES
+from providers.websocket_frames import MAX_IDLE_FRAMES
+from providers.websocket_handshake import MAX_REFUSAL_BYTES
 from providers.websocket_text import take_any_text
 from tests.providers.servers import loopback_dialler, tcp_server
+from tests.providers.viriciti_streams import receive_frames
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -85,11 +87,11 @@ async def test_a_flood_without_messages_ends_the_stream(http: HttpPool, frames: 
 
 
 async def test_a_large_message_in_many_parts_arrives(http: HttpPool) -> None:
-    parts = MAX_FRAMES_AT_ONCE - 100
+    parts = MAX_IDLE_FRAMES - 100
     async with tcp_server(_sending(b"\x01\x01x" + PART * parts + LAST_PART)) as port:
         with trio.fail_after(5):
             async with _streamer(http, port).connect() as socket:
-                assert await socket.receive() == "x" * (parts + 2)
+                assert await receive_frames(socket, 1) == [b"x" * (parts + 2)]
 
 
 LATIN_1 = b'{"type":"vehicles","payload":{"vid":"bus_1","label":"soc","value":"M\xfcller"}}'
@@ -116,7 +118,8 @@ async def test_a_byte_that_is_not_utf8_costs_its_own_frame(http: HttpPool, sent:
         streamer = _streamer(http, port)
         with trio.fail_after(5):
             async with streamer.connect() as socket:
-                verdicts = [streamer.interpret(await socket.receive()) for _ in range(2)]
+                frames = await receive_frames(socket, 2)
+    verdicts = [streamer.interpret(frame) for frame in frames]
     lost, read = verdicts
     assert (lost.external_id, lost.malformed, lost.signal) == ("bus_1", "not JSON", "soc_percent")
     assert (read.external_id, read.readings[0].value) == ("bus_2", 5)
@@ -146,10 +149,17 @@ async def test_a_refusal_without_end_is_read_to_its_bound(http: HttpPool) -> Non
                 pass
 
 
-def test_a_connection_is_opened_as_the_library_does() -> None:
-    """If this fails, compare wrap_client_stream with open_connection, and pin the new text."""
-    source = inspect.getsource(trio_websocket.wrap_client_stream)
-    assert hashlib.sha256(source.encode()).hexdigest()[:16] == "e83f031906abdf22"
+@pytest.mark.parametrize(
+    ("called", "pinned"),
+    [
+        (trio_websocket.wrap_client_stream, "e83f031906abdf22"),
+        (trio_websocket.WebSocketConnection._reader_task, "69826f541cb0278a"),
+    ],
+)
+def test_a_connection_is_opened_as_the_library_does(called: Any, pinned: str) -> None:
+    """If this fails, compare the library's text with shake_hands, and pin the new one."""
+    source = inspect.getsource(called)
+    assert hashlib.sha256(source.encode()).hexdigest()[:16] == pinned
 
 
 @pytest.mark.parametrize("names", [{}, {"_proto": None}, {"_proto": SimpleNamespace(decoder=1)}])
