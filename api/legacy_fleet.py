@@ -1,7 +1,7 @@
 """One fleet as its legacy system shows it: asked once, judged at one instant, paged in memory.
 
 Owns the way from an answer of the legacy system to the facts of a page. The rule is in
-domain/legacy_health.py. Filters and order are those of the statement page_health.
+domain/legacy_health.py. Filters and order are those of the pages of storage/sql/health.sql.
 """
 
 from __future__ import annotations

@@ -67,7 +67,8 @@ class LegacySource:
                 self._fleet.keep(answered)
         found = self._judged.find(query)
         facts = [one.facts for one in found]
-        return HealthPage(self._evaluated_at, self._judged.count(query), facts)
+        at = self._evaluated_at
+        return HealthPage(at, self._judged.count(query), facts, frozenset(), counted_at=at)
 
 
 async def open_source(

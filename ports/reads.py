@@ -127,6 +127,7 @@ class HealthQuery(NamedTuple):
     `with_inactive`: devices of workspaces that are switched off, too. `devices`: only those.
     `device_id`: only the device with this id.
     `by_read_owner`: without workspaces whose values the legacy system shows, which are named.
+    `with_counts`: else the page has no counts.
     """
 
     states: frozenset[State] | None = None
@@ -138,19 +139,21 @@ class HealthQuery(NamedTuple):
     devices: DeviceFilter = DeviceFilter()
     by_read_owner: bool = False
     device_id: str | None = None
+    with_counts: bool = True
 
 
 class HealthPage(NamedTuple):
     """Facts, not verdicts: `domain.health.judge_health` makes the verdict of each row.
 
-    Counts cover all devices. `left_to_legacy` has the workspaces that the query left out because
-    the legacy system shows their values.
+    Counts cover all devices, as they were at `counted_at`. `left_to_legacy` has the workspaces that
+    the query left out because the legacy system shows their values.
     """
 
     evaluated_at: datetime
     counts: Mapping[State, int]
     rows: Sequence[HealthFacts]
-    left_to_legacy: frozenset[str] = frozenset()
+    left_to_legacy: frozenset[str]
+    counted_at: datetime
 
 
 class FleetQuery(NamedTuple):

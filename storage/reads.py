@@ -10,10 +10,10 @@ import orjson
 from domain.cutover import ReadOwner
 from domain.held import to_instant
 from domain.position import HALVES, POSITION
-from ports.reads import WorkspaceInUse
+from ports.reads import HealthQuery, WorkspaceInUse
 from runtime.instants import format_instant
 from storage.device_day import load_device_day
-from storage.health import count_states, load_health, measure_fleet
+from storage.health import HealthStatements
 from storage.queries import bound, sql
 from storage.rows import (
     to_assignment,
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
         FleetQuery,
         FleetRow,
         HealthPage,
-        HealthQuery,
         RejectionRow,
         SnapshotRow,
     )
@@ -60,12 +59,13 @@ class PostgresReads:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._health = HealthStatements(database)
 
     async def load_health(
         self, workspaces: frozenset[str] | None, query: HealthQuery
     ) -> HealthPage:
         allowed = None if workspaces is None else sorted(workspaces)
-        return await load_health(self._database, allowed, query)
+        return await self._health.load_page(allowed, query)
 
     async def list_in_use(self, workspaces: frozenset[str] | None) -> list[WorkspaceInUse]:
         allowed = None if workspaces is None else sorted(workspaces)
@@ -76,13 +76,15 @@ class PostgresReads:
         self, workspaces: Sequence[str] | None, now: datetime | None
     ) -> tuple[datetime, Mapping[str, Mapping[State, int]]]:
         allowed = None if workspaces is None else list(workspaces)
-        return await count_states(self._database, allowed, now)
+        query = HealthQuery(now=now, with_inactive=True)
+        found = await self._health.count(allowed, query, by_workspace=True)
+        return found.counted_at, found.by_fleet
 
     async def measure_fleet(
         self, workspaces: Sequence[str], *, age_bounds: Sequence[float], by_workspace: bool
     ) -> FleetFigures:
-        return await measure_fleet(
-            self._database, list(workspaces), age_bounds=age_bounds, by_workspace=by_workspace
+        return await self._health.measure_fleet(
+            list(workspaces), age_bounds=age_bounds, by_workspace=by_workspace
         )
 
     async def list_snapshots(

@@ -184,6 +184,9 @@ CREATE TABLE devices (
 -- One active device for each external id of a provider connection. Updates find their device by it.
 CREATE UNIQUE INDEX devices_external_key ON devices (workspace_id, provider_id, external_key)
     WHERE retired_at IS NULL;
+-- Counts of devices leave these out: their rows of device_state stay.
+CREATE INDEX devices_retired_index ON devices (workspace_id, device_id)
+    WHERE retired_at IS NOT NULL;
 
 -- The spans in which a device was active for one vehicle with one unit (provider, external id).
 -- Kept for ever. The newest one of a device is also in its row of devices, for the hot paths.

@@ -34,18 +34,3 @@ async def archive_a_workspace(harness: Harness) -> Any:
 async def archive_providers(harness: Harness) -> Any:
     archive = harness.stores.registry.archive_provider
     return [await archive(OURS, name) for name in ("live", "spare", "only-theirs")]
-
-
-@drives("list_threshold_classes", "page_health")
-async def count_our_states(harness: Harness) -> Any:
-    return await harness.stores.reads.count_states([OURS, "nowhere"], None)
-
-
-@drives("list_threshold_classes", "page_health", "count_ages")
-async def measure_our_fleet(harness: Harness) -> Any:
-    measure = harness.stores.reads.measure_fleet
-    figures = [
-        await measure([OURS, "nowhere"], age_bounds=(60, 3600), by_workspace=by_workspace)
-        for by_workspace in (True, False)
-    ]
-    return [(found.states, found.ages) for found in figures]

@@ -23,18 +23,24 @@ COMPARED = [
     for workspace, day in ((OURS, "2099-01-01T00:00Z"), (THEIRS, "2099-01-02T00:00Z"))
 ]
 
+OLDEST = 3  # before the first transaction: since then every row was written
 
-@drives("list_threshold_classes", "page_health", "list_marks", prepared=tuple(COMPARED))
+
+@drives(
+    *("list_threshold_classes", "page_by_device_counted", "page_written", "list_marks"),
+    prepared=tuple(COMPARED),
+)
 async def follow_our_devices(harness: Harness) -> Any:
     """Ask as live pages do. `as_of` counts everybody's transactions, so it is left out."""
     live, ours = harness.stores.live, frozenset([OURS])
     first = await live.load_live(LiveQuery(ours, ours))
     later = LiveQuery(ours, ours, first.as_of, now=first.evaluated_at)
     every = await live.load_live(LiveQuery(ours, None, now=first.evaluated_at))
+    written = await live.load_live(LiveQuery(ours, None, OLDEST, now=first.evaluated_at))
     return (
         first._replace(as_of=0),
         (await live.load_live(later))._replace(as_of=0),
-        (every.rows, every.counts[OURS]),
+        [(each.rows, each.counts[OURS]) for each in (every, written)],
         {name: _stated(mark) for name, mark in (await live.load_marks(ours)).items()},
     )
 

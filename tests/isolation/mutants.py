@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterable, Iterator
 
 _COLUMN: Final = r"(?<![\w.])(?:\w+\.)?(?:workspace_id|resource)"
 _REMOVALS: Final = (
@@ -22,18 +22,24 @@ _REMOVALS: Final = (
     (re.compile(r"\(workspace_id, (\w+)\) = \(\s*SELECT workspace_id, "), r"(\1) = (SELECT "),
 )
 _FROM: Final = re.compile(r"FROM (unnest\([^()]*\)|\w+)(?: AS)?(?: (?!JOIN|LEFT|WHERE)(\w+))?")
+_AROUND: Final = 100  # characters; more than any two places of one statement have in common
+_NUMBER: Final = re.compile(r"\$\d+")
 _USING: Final = re.compile(
     r"JOIN (\w+|unnest\([^()]*\)) (?:AS )?(\w+)( \([\w, ]+\))? USING \(([\w, ]+)\)"
 )
 
 
 class Mutant(NamedTuple):
-    """`removed` is the condition that `sql` lacks, the `number`th of its statement."""
+    """`removed` is the condition that `sql` lacks, the `number`th of its statement.
+
+    `place` is the text around it, which is the same in all statements that use a part.
+    """
 
     statement: str
     number: int
     removed: str
     sql: str
+    place: str = ""
 
 
 def mutants_of(name: str, statement: str) -> Iterator[Mutant]:
@@ -45,9 +51,22 @@ def mutants_of(name: str, statement: str) -> Iterator[Mutant]:
         for match in pattern.finditer(spelt)
     )
     for number, (start, match, replacement) in enumerate(found, 1):
-        yield Mutant(
-            name, number, match[0], spelt[:start] + match.expand(replacement) + spelt[match.end() :]
-        )
+        mutated = spelt[:start] + match.expand(replacement) + spelt[match.end() :]
+        around = spelt[max(0, start - _AROUND) : match.end() + _AROUND]
+        yield Mutant(name, number, match[0], mutated, _NUMBER.sub("$", around))
+
+
+def join_parts(mutants: Iterable[Mutant], sharing: Container[str]) -> list[list[Mutant]]:
+    """Return the mutants to try at once: a condition of a part goes from all that use the part.
+
+    `sharing` has the statements that use parts.
+    """
+    groups: dict[object, list[Mutant]] = {}
+    for mutant in mutants:
+        is_shared = mutant.statement in sharing
+        key = mutant.place if is_shared else (mutant.statement, mutant.number)
+        groups.setdefault(key, []).append(mutant)
+    return list(groups.values())
 
 
 def spell_out(statement: str) -> str:

@@ -15,7 +15,7 @@ from domain.deferral import CONNECTION, CYCLE, DEVICE, EXTERNAL
 from domain.model import Policy, Submission
 from domain.registry import PolicyDraft, Swap
 from ports.ingest import UnitPoisoned
-from ports.reads import DeviceFilter, FleetQuery, HealthQuery, WorklistPosition
+from ports.reads import FleetQuery
 from storage.queries import sql
 from tests.isolation.fleets import (
     NEW,
@@ -342,33 +342,6 @@ async def fetch_every_row(harness: Harness) -> Any:
 
 
 # --- What the API reads ---------------------------------------------------------------------------
-
-_HEALTH = ("list_threshold_classes", "page_health")
-
-
-@drives(*_HEALTH)
-async def report_our_health(harness: Harness) -> Any:
-    load, ours = harness.stores.reads.load_health, frozenset([OURS])
-    first = await load(ours, HealthQuery(limit=1))
-    after = WorklistPosition(first.rows[0].device.activated_at, OURS, "bus-1")
-    return (
-        first,
-        await load(ours, HealthQuery(after=after)),
-        await load(ours, HealthQuery(order="silence")),
-        [await load(ours, HealthQuery(devices=DeviceFilter(tag))) for tag in (TAG, THEIRS)],
-    )
-
-
-@drives(*_HEALTH)
-async def report_everybodys_health(harness: Harness) -> Any:
-    """Return the rows of `OURS`. Each is judged by facts of `OURS` alone."""
-    page = await harness.stores.reads.load_health(None, HealthQuery(limit=99))
-    return [facts for facts in page.rows if facts.device.workspace_id == OURS]
-
-
-@drives(*_HEALTH, prepared=(SWITCHED_OFF,))
-async def report_our_health_when_switched_off(harness: Harness) -> Any:
-    return await harness.stores.reads.load_health(frozenset([OURS]), HealthQuery())
 
 
 @drives("list_snapshots", "get_snapshot")

@@ -19,6 +19,7 @@ import pytest
 
 import tests.isolation.archive_scenarios
 import tests.isolation.cutover_scenarios
+import tests.isolation.health_scenarios
 import tests.isolation.history_scenarios
 import tests.isolation.indicator_scenarios
 import tests.isolation.legacy_sync_scenarios
@@ -31,7 +32,7 @@ import tests.isolation.scenarios  # noqa: F401 all fill SCENARIOS
 from storage import queries
 from storage.faults import DatabaseRefused
 from tests.isolation.fleets import THEIRS, Harness
-from tests.isolation.mutants import mutants_of
+from tests.isolation.mutants import join_parts, mutants_of
 from tests.isolation.running import Databases, rows_by_table, run_scenario, statements_replaced
 from tests.isolation.scenario import SCENARIOS
 
@@ -45,14 +46,21 @@ OF_A_WORKSPACE: Final = {
     for name, statement in queries.STATEMENTS.items()
     if re.search(r"workspace_id|resource", statement)
 }
-MUTANTS: Final = [
-    mutant for name, statement in OF_A_WORKSPACE.items() for mutant in mutants_of(name, statement)
-]
+USING_PARTS: Final = {
+    name
+    for _, text in queries.read_sources()
+    for name in re.findall(r"^-- name: (\w+)\n(?:(?!-- name:).*\n)*?-- use: ", text, re.MULTILINE)
+}
+MUTANTS: Final = join_parts(
+    (each for name, statement in OF_A_WORKSPACE.items() for each in mutants_of(name, statement)),
+    USING_PARTS,
+)
 
 # Conditions that say again what another says already, for the planner's sake: taking one out
 # changes no answer.
 REDUNDANT: Final = {
-    ("page_health", "d.workspace_id = ANY ($2)"),
+    ("count_health", "s.workspace_id = ANY ($2)"),
+    ("page_by_state", "s.workspace_id = ANY ($2)"),
     ("find_orphans", "workspace_id = $1"),  # abandon_orphans says it again
     ("drop_old_poll_cycles", "s.workspace_id = r.workspace_id"),
     ("drop_old_rejections", "s.workspace_id = r.workspace_id"),
@@ -97,36 +105,40 @@ def test_a_scenario_runs_the_statements_that_it_names(databases: Databases, name
 
 
 @pytest.mark.parametrize(
-    "mutant", MUTANTS, ids=lambda mutant: f"{mutant.statement}-{mutant.number}"
+    "mutants", MUTANTS, ids=lambda mutants: f"{mutants[0].statement}-{mutants[0].number}"
 )
 def test_a_statement_that_forgets_the_workspace_is_noticed(
-    databases: Databases, mutant: Mutant
+    databases: Databases, mutants: list[Mutant]
 ) -> None:
-    scenarios = [one for one in SCENARIOS.values() if mutant.statement in one.statements]
-    noticed = any(_notices(databases, scenario, mutant) for scenario in scenarios)
-    expected = (mutant.statement, mutant.removed) not in REDUNDANT
+    names = {mutant.statement for mutant in mutants}
+    scenarios = [one for one in SCENARIOS.values() if names & one.statements]
+    noticed = any(_notices(databases, scenario, mutants) for scenario in scenarios)
+    expected = (mutants[0].statement, mutants[0].removed) not in REDUNDANT
     assert noticed is expected, (
-        f"without `{mutant.removed}` no scenario of {mutant.statement} says anything else"
+        f"without `{mutants[0].removed}` no scenario of {sorted(names)} says anything else"
     )
 
 
-def _notices(databases: Databases, scenario: Scenario, mutant: Mutant) -> bool:
+def _notices(databases: Databases, scenario: Scenario, mutants: list[Mutant]) -> bool:
     usual = _once(databases, scenario, beside=True)
-    with statements_replaced({**queries.STATEMENTS, mutant.statement: mutant.sql}):
+    changed = {mutant.statement: mutant.sql for mutant in mutants}
+    with statements_replaced({**queries.STATEMENTS, **changed}):
         try:
             run = run_scenario(databases, scenario, beside=True)
         except Exception as error:
-            return not _is_no_sql(error, mutant)
+            return not _is_no_sql(error, mutants)
     return (run.answer, run.ours) != (
         usual.answer,
         usual.ours,
     ) or run.theirs_after != run.theirs_before
 
 
-def _is_no_sql(error: Exception, mutant: Mutant) -> bool:
+def _is_no_sql(error: Exception, mutants: list[Mutant]) -> bool:
     """Return False for errors of a statement that runs. Fails for one that cannot be parsed."""
     if isinstance(error, DatabaseRefused) and error.sqlstate.startswith("42"):
-        pytest.fail(f"{error}: teach tests/isolation/mutants.py to write SQL here: {mutant.sql}")
+        pytest.fail(
+            f"{error}: teach tests/isolation/mutants.py to write SQL here: {mutants[0].sql}"
+        )
     return False
 
 

@@ -122,6 +122,33 @@ async def test_sql_and_python_agree_about_every_device(
         assert chosen.counts == page.counts
 
 
+async def test_retired_devices_are_left_out_whatever_their_age(
+    cast: Cast, database: Database
+) -> None:
+    await scatter(cast, database)
+    before = await load(cast)
+    for device in [facts.device.device_id for facts in before.rows][::3]:
+        await cast.stores.registry.retire_device(WORKSPACE, device)
+    kept = [facts for place, facts in enumerate(before.rows) if place % 3]
+    for states in (None, frozenset(State)):
+        page = await load(cast, states=states)
+        assert [each.device.device_id for each in page.rows] == [
+            each.device.device_id for each in kept
+        ]
+        counted = Counter(python_state(facts, cast.noon) for facts in kept)
+        assert dict(page.counts) == dict.fromkeys(State, 0) | counted
+
+
+async def test_a_page_without_counts_has_the_same_devices(cast: Cast, database: Database) -> None:
+    await scatter(cast, database)
+    asked: list[dict[str, object]] = [{}, {"order": "silence"}]
+    asked += [{"states": frozenset([State.STALE, State.AWAITING_FIRST_DATA])}]
+    for query in asked:
+        whole, bare = [await load(cast, **query, with_counts=each) for each in (True, False)]
+        assert bare.rows == whole.rows
+        assert sum(bare.counts.values()) == 0
+
+
 @pytest.mark.parametrize("order", ["device", "silence"])
 async def test_pages_join_into_the_whole_list_without_overlap(
     cast: Cast, database: Database, order: str
@@ -179,7 +206,7 @@ class Meddled:
         return getattr(self._connection, name)
 
     async def fetch(self, statement: str, *args: Any) -> Any:
-        if statement == sql("page_health") and self._changes:
+        if statement == sql("page_by_device_counted") and self._changes:
             other = await connect(self._dsn)
             await other.execute(self._changes.pop(0))
             await other.close()

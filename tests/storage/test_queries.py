@@ -42,6 +42,17 @@ def test_two_blocks_of_one_name_are_refused() -> None:
         parse_blocks([("a.sql", block), ("b.sql", block)])
 
 
+def test_a_part_stands_where_it_is_used_and_is_no_statement() -> None:
+    text = "-- part: inner\n-- why\n1\n-- part: outer\n(\n-- use: inner\n)\n"
+    whole = parse_blocks([("a.sql", text + "-- name: whole\nSELECT\n-- use: outer\n;\n")])
+    assert whole == {"whole": "SELECT\n(\n1\n)\n;"}
+
+
+def test_a_part_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ValueError, match="no part named lost"):
+        parse_blocks([("a.sql", "-- name: whole\nSELECT\n-- use: lost\n;\n")])
+
+
 @pytest.mark.parametrize("text", ["SELECT 1;\n", "-- name: empty\n-- only words\n"])
 def test_sql_without_a_name_and_names_without_sql_are_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"before the first|no statement"):
