@@ -12,11 +12,15 @@ the rest.
 * A connection whose client has gone stays until its timers end. It stays for ever when its reader
   waits behind a pipelined request whose answer could not be written.
 
+And it saves work at each request: Hypercorn ends and starts a task for the idle time, and enters
+two scopes and a lock for each write.
+
 It must never decide what a failure means for other connections: it only ends itself.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, cast
 
 import trio
@@ -67,6 +71,8 @@ class Connection(TCPServer):
         self._entry = entry
         self._tasks: trio.CancelScope | None = None
         self._over = False
+        self._idle_until = trio.current_time() + config.keep_alive_timeout  # inf during a request
+        self._idling = trio.CancelScope()
         entry.connection = self
 
     async def run(self) -> None:
@@ -93,7 +99,7 @@ class Connection(TCPServer):
                     self.protocol_send,
                     "http/1.1",
                 )
-                await self.idle_task.restart(group, self._idle_timeout)
+                nursery.start_soon(self._close_when_idle)
                 await self._read_data()
         except OSError:
             pass  # the client was gone before its address could be read
@@ -119,13 +125,12 @@ class Connection(TCPServer):
                 await super()._read_data()
         finally:
             self._over = True
-            await self._end_after_disconnect()
+            self._end_after_disconnect()
 
-    async def _end_after_disconnect(self) -> None:
+    def _end_after_disconnect(self) -> None:
         # Otherwise a client that connects and disconnects would hold one of max_connections until
-        # the idle timer runs out.
-        with self._closing_scope():
-            await self.idle_task.stop()
+        # the idle time runs out.
+        self._idling.cancel()
         if self._tasks is not None:
             self._tasks.deadline = min(self._tasks.deadline, self._write_deadline())
 
@@ -135,11 +140,8 @@ class Connection(TCPServer):
                 await self._end()
         elif isinstance(event, Closed):
             await self._end()
-        elif not self._over:
-            if isinstance(event, Updated):
-                self._note_idle(event.idle)
-            with self._closing_scope():
-                await super().protocol_send(event)
+        elif isinstance(event, Updated) and not self._over:
+            self._note_idle(event.idle)
 
     def _note_idle(self, idle: bool) -> None:
         now = trio.current_time()
@@ -147,6 +149,29 @@ class Connection(TCPServer):
             self._table.end_request(self._entry, now)
         elif not self._entry.busy:
             self._table.begin_request(self._entry, now)
+        self._idle_until = now + self.config.keep_alive_timeout if idle else math.inf
+        if idle and self.context.terminated.is_set():
+            self._idling.cancel()
+        else:
+            self._idling.deadline = self._idle_until
+
+    async def _close_when_idle(self) -> None:
+        """Close the connection when it has waited too long for a request, or the server ends.
+
+        One task for the whole life of the connection. A request that comes just when the time is up
+        is served, and the connection goes on.
+        """
+        while not self._over:
+            with trio.CancelScope(deadline=self._idle_until) as self._idling:
+                if self.context.terminated.is_set():
+                    await trio.sleep_forever()  # until the last request is served
+                await self.context.terminated.wait()
+            if self._is_idle:
+                await self._end()
+
+    @property
+    def _is_idle(self) -> bool:
+        return self._idle_until < math.inf
 
     async def _end(self) -> None:
         # The reader may wait for its turn behind an unanswered request, or for room in the app's
@@ -157,7 +182,7 @@ class Connection(TCPServer):
         self._reading.cancel()
 
     def _closing_scope(self) -> trio.CancelScope:
-        """Return a shielded scope for closing and for the idle timer, with the deadline of a write.
+        """Return a shielded scope for closing, with the deadline of a write.
 
         Shielded because the calling task may be cancelled already (see the module). The deadline
         bounds the wait for the app's queue, which may be full.
@@ -165,24 +190,26 @@ class Connection(TCPServer):
         return trio.CancelScope(shield=True, deadline=self._write_deadline())
 
     async def _send_raw(self, data: bytes) -> bool:
+        """Write all of `data`; return False when the client is gone, or is cut off."""
         # The shield includes the wait for the lock. The protocol's state already counts these bytes
         # as sent (h2: its header table too), so dropping them would garble the bytes after them.
         # The writes before this one have deadlines, which bound the wait.
-        with trio.CancelScope(shield=True):
-            async with self.send_lock:
-                written = await self._write(data)
-        return written
-
-    async def _write(self, data: bytes) -> bool:
-        """Write all of `data`; return False when the client is gone, or is cut off."""
-        with trio.CancelScope(deadline=self._write_deadline()) as writing:
+        with trio.CancelScope(shield=True) as writing:
+            if self.send_lock.locked():
+                await self.send_lock.acquire()
+            else:
+                self.send_lock.acquire_nowait()  # without a turn of the loop, unlike `acquire`
             try:
+                writing.deadline = self._write_deadline()
                 await self.stream.send_all(data)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 return False
+            finally:
+                self.send_lock.release()
         if writing.cancelled_caught:
             self._traffic.write_timeouts += 1
-            await trio.aclose_forcefully(self.stream)
+            with self._closing_scope():
+                await trio.aclose_forcefully(self.stream)
         return not writing.cancelled_caught
 
     def _write_deadline(self) -> float:

@@ -22,6 +22,7 @@ import trio
 
 from api.connection import SHOW_KEY, SHOW_STREAM
 from api.gate import RETRY_AFTER_SECONDS
+from api.http_task import RequestTask
 from api.problem_types import DEADLINE_PASSED, ENDING
 from api.problems import Problem, problem_for
 from api.request_spans import note_status, request_span
@@ -92,7 +93,9 @@ def install_frame(
     measures: Measures = UNMEASURED,
     encode_refusal: EncodeRefusal = encode_problem,
 ) -> None:
-    """Put the frame around `app`, outermost, and set the framework's bounds. Call it once, last.
+    """Put the frame around `app`, outermost, and set the framework's bounds and its tasks.
+
+    Call it once, last.
 
     `encode_refusal` makes the answers to requests that do not reach the app.
     """
@@ -100,6 +103,7 @@ def install_frame(
     app.config["MAX_CONTENT_LENGTH"] = limits.max_body_bytes
     app.config["BODY_TIMEOUT"] = limits.body_seconds
     app.config["RESPONSE_TIMEOUT"] = limits.response_seconds
+    app.asgi_http_class = RequestTask
     framed = RequestFrame(
         cast("ASGIFramework", app.asgi_app), traffic, gate, limits, measures, encode_refusal
     )
@@ -259,9 +263,13 @@ class _Exchange:
                 (TRACE_HEADER, self.trace.trace_id.encode("ascii")),
             ]
         elif event["type"] == "http.response.body" and not event["more_body"]:
+            await self._drain()
+        await self._send(event)
+
+    async def _drain(self) -> None:
+        if not self._body_done.is_set():  # as a rule it has arrived: no scope and no turn then
             with trio.move_on_after(self._limits.drain_seconds):
                 await self._body_done.wait()
-        await self._send(event)
 
     async def refuse(self, problem: Problem) -> None:
         """Respond in place of the app, unless the app's response has begun.

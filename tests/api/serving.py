@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -110,7 +111,11 @@ async def served(
         state.stop.set()
 
 
-async def trickle(*, pieces: int, pause_seconds: float) -> AsyncGenerator[bytes, None]:
+async def trickle(
+    *, pieces: int, pause_seconds: float = 0.0, wait_seconds: float = 0.0
+) -> AsyncGenerator[bytes, None]:
+    """Yield so many pieces, the first of them after `wait_seconds`."""
+    await trio.sleep(wait_seconds)
     for _ in range(pieces):
         yield b"piece "
         await trio.sleep(pause_seconds)
@@ -145,6 +150,10 @@ def make_app(
     @app.get("/stream")
     async def stream() -> Response:
         return Response(trickle(pieces=4, pause_seconds=0.1))
+
+    @app.get("/silent")
+    async def silent() -> Response:
+        return Response(trickle(pieces=1, wait_seconds=math.inf))
 
     @app.get("/context")
     async def context() -> Response:

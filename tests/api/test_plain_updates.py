@@ -65,6 +65,10 @@ TIMES = (
         "\\uff12026-05-01T10:00:00Z",
     ),
 )
+SIGNALS = (
+    *('"latitude_deg"', '"longitude_deg"', '"speed_kmh"', '""', "7", "null", '"a\\u0000"', "[]"),
+    *(f'"{"s" * 64}"', f'"{"s" * 65}"', f'"{"Ü" * 64}"'),
+)
 NAMES = (
     *(
         '"x-bus-1"',
@@ -135,9 +139,7 @@ times = st.one_of(
     ),
 ).map(lambda text: f'"{text}"')
 numbers = st.one_of(st.integers(), st.floats(allow_nan=False, allow_infinity=False)).map(json.dumps)
-signals = st.sampled_from(
-    ('"latitude_deg"', '"longitude_deg"', '"speed_kmh"', '""', f'"{"s" * 64}"', f'"{"s" * 65}"')
-)
+signals = st.sampled_from(SIGNALS)
 odd_members = st.one_of(
     st.sampled_from(VALUES),
     st.sampled_from(NAMES),
@@ -186,6 +188,12 @@ def test_any_items_are_read_the_same(found: list[str]) -> None:
 def test_any_value_is_read_the_same(value: str) -> None:
     odd = (GOOD_READING[0], ('"value"', value), GOOD_READING[2])
     body = body_of(item_of(text_of(odd), text_of(GOOD_READING)), item_of(text_of(odd)))
+    assert read(body) == read_by_models(body)
+
+
+@pytest.mark.parametrize("signal", SIGNALS)
+def test_any_signal_is_read_the_same(signal: str) -> None:
+    body = body_of(item_of(text_of((('"signal"', signal), *GOOD_READING[1:]))), GOOD_ITEM)
     assert read(body) == read_by_models(body)
 
 

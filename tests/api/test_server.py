@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 from h2.connection import H2Connection
-from h2.events import StreamEnded, StreamReset
+from h2.events import DataReceived, StreamEnded, StreamReset
 from quart_trio import QuartTrio
 
 from api.frame import FrameLimits
@@ -147,6 +147,42 @@ async def test_at_the_stop_an_idle_connection_closes_at_once() -> None:
         http.stop.set()
         with trio.fail_after(PATIENCE_SECONDS):
             await http.ended.wait()
+
+
+async def test_at_the_stop_an_h2_connection_closes_after_its_answer() -> None:
+    client = H2Connection()
+    client.initiate_connection()
+    target = [(":method", "GET"), (":path", "/stream"), (":scheme", "http"), (":authority", "a")]
+    client.send_headers(1, target, end_stream=True)
+    async with served(graceful_seconds=60.0) as http, await http.connect() as stream:
+        await _wait_for_event(client, stream, DataReceived)
+        http.stop.set()
+        await _wait_for_event(client, stream, StreamEnded)
+        with trio.fail_after(PATIENCE_SECONDS):
+            await http.ended.wait()
+
+
+async def test_a_short_answer_is_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[bytes] = []
+    send_all = trio.SocketStream.send_all
+
+    async def note(stream: trio.SocketStream, data: bytes) -> None:
+        written.append(bytes(data))
+        await send_all(stream, data)
+
+    request = b"GET /ok HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    async with served() as http, await http.connect() as stream:
+        await stream.send_all(request)
+        monkeypatch.setattr(trio.SocketStream, "send_all", note)
+        assert await read_to_end(stream) == b"".join(written)
+    assert len(written) == 1
+
+
+async def test_the_head_of_a_stream_does_not_wait_for_its_first_piece() -> None:
+    async with served() as http, await http.connect() as stream:
+        await stream.send_all(b"GET /silent HTTP/1.1\r\nHost: a\r\n\r\n")
+        with trio.fail_after(PATIENCE_SECONDS):
+            assert (await stream.receive_some(4096)).startswith(b"HTTP/1.1 200 ")
 
 
 async def test_a_client_that_asks_to_close_sees_the_connection_closed() -> None:
