@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks import cores
 from benchmarks.names import FRAMES
-from benchmarks.place import fetch, fetch_until
+from benchmarks.place import fetch, fetch_until, read_events
 from benchmarks.rounds import Cost
 from benchmarks.service import open_service
 from benchmarks.verification import (
@@ -42,9 +42,6 @@ FINISHED = """
     SELECT count(*) FROM device_state
     WHERE workspace_id = $1 AND last_observed_at >= to_timestamp($2::float8)"""
 LAST_COMMIT = "SELECT extract(epoch FROM clock_timestamp() - max(recorded_at))::float8 FROM events"
-HISTORY = """
-    SELECT device_id, sequence, readings::text FROM events
-    WHERE workspace_id = $1 ORDER BY device_id, sequence"""
 
 
 async def measure_reference(tree: Tree, feed: Feed) -> Cost:
@@ -113,7 +110,7 @@ async def _last_commit(dsn: str) -> float:
 
 async def _verify(service: Service, dsn: str, feed: Feed, windows: float) -> None:
     runtime = await service.runtime()
-    events = [(row[0], row[1], row[2]) for row in await fetch(dsn, HISTORY, FRAMES)]
+    events = await read_events(dsn, FRAMES)
     require(
         [
             *check_frames(feed, runtime["shard"]["frames"], runtime["ingest"], len(events)),

@@ -132,12 +132,7 @@ async def read_durability(dsn: str) -> dict[str, str]:
 
 async def read_stored(dsn: str, workspace_id: str) -> Stored:
     """Return the stored rows of one workspace. Product and reference use the same table names."""
-    events = await fetch(
-        dsn,
-        "SELECT device_id, sequence, readings::text FROM events WHERE workspace_id = $1 ORDER BY "
-        "device_id, sequence",
-        workspace_id,
-    )
+    events = await read_events(dsn, workspace_id)
     states = await fetch(
         dsn, "SELECT device_id, version FROM device_state WHERE workspace_id = $1", workspace_id
     )
@@ -147,10 +142,28 @@ async def read_stored(dsn: str, workspace_id: str) -> Stored:
         workspace_id,
     )
     return Stored(
-        [(row[0], row[1], row[2]) for row in events],
+        events,
         dict(states),
         {device_id: (version, document) for device_id, version, document in snapshots},
     )
+
+
+async def read_events(dsn: str, workspace_id: str) -> list[tuple[str, int, str]]:
+    """Return device, sequence and readings of each event of one workspace, in order.
+
+    References and old commits have the readings in the table itself.
+    """
+    ((view,),) = await fetch(dsn, "SELECT to_regclass('readable_events') IS NOT NULL")
+    source = "readable_events" if view else "events"
+    return [
+        (device_id, sequence, readings)
+        for device_id, sequence, readings in await fetch(
+            dsn,
+            f"SELECT device_id, sequence, readings::text FROM {source} WHERE workspace_id = $1 "
+            "ORDER BY device_id, sequence",
+            workspace_id,
+        )
+    ]
 
 
 async def count_written(dsn: str) -> tuple[int, int]:

@@ -80,7 +80,7 @@ def _to_signals(points: Sequence[Any]) -> dict[str, list[DayPoint]]:
     """Return the points by signal, a position as its two halves."""
     found: dict[str, list[DayPoint]] = {}
     for signal, stated_at, value in points:
-        at = datetime.fromisoformat(stated_at)
+        at = _at(stated_at)
         if signal != POSITION:
             found.setdefault(signal, []).append(DayPoint(at, value))
             continue

@@ -6,7 +6,9 @@ domain.held, the stated time in microseconds since 1970, the others relative to 
 "2026-05-01T10:00:00Z"], and the halves of a position as entries of their own. They are read as
 well, and the next update of the device writes them anew.
 
-Readings of events keep the form of two members. A position there is one reading, too.
+Readings of an event are values by signal, and one stated time for all of them; a value with another
+stated time has the microseconds between the two beside it. Events of before have a time for each
+value (docs/decisions/0055). A position there is one reading, too.
 """
 
 from __future__ import annotations
@@ -16,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from domain.held import Held, name_values, to_micros
+from domain.held import MICROSECOND, Held, name_values, to_micros
 from domain.position import HALVES, LATITUDE, LONGITUDE, POSITION
+from ports.ingest import UnitPoisoned
 from storage.unit.steps import dump_json
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from domain.model import Reading, Value
 
 _OLD = 'Z"]'  # ends an array with a text: no entry of today does
+_NUL = "\\u0000"
 
 
 def read_document(text: str | None) -> Document:
@@ -52,23 +56,56 @@ def dump_document(document: Document) -> str:
     return dump_json(document)
 
 
-def dump_readings(readings: Sequence[Reading]) -> str:
-    """Return an event's readings as they are stored; the last one of a signal counts."""
-    return dump_json({signal: (value, observed_at) for signal, value, observed_at in readings})
+def dump_readings(readings: Sequence[Reading]) -> tuple[datetime, str]:
+    """Return the newest stated time of an event's readings, and the readings as they are stored.
+
+    The last one of a signal counts. Raises UnitPoisoned for a value that PostgreSQL's text cannot
+    hold: json would take it, and fail whoever reads it.
+    """
+    (_, _, newest), *others = readings
+    if all(at == newest for _, _, at in others):
+        text = dump_json({signal: value for signal, value, _ in readings})
+    else:
+        last = {signal: (value, at) for signal, value, at in readings}
+        newest = max(at for _, at in last.values())
+        text = dump_json(
+            {
+                signal: value if at == newest else (value, (at - newest) // MICROSECOND)
+                for signal, (value, at) in last.items()
+            }
+        )
+    if _NUL in text and _NUL in text.replace("\\\\", ""):
+        raise UnitPoisoned("22P05", "a value of the event holds a NUL character")
+    return newest, text
 
 
-def read_readings(text: str) -> dict[str, tuple[Value, datetime]]:
+def read_readings(text: str, observed_at: datetime | None) -> dict[str, tuple[Value, datetime]]:
     """Return the readings of a stored event, by the names on the wire.
 
-    The instants have the UTC singleton as timezone, which fromisoformat gives since Python 3.11.
+    Without `observed_at`, the text is that of an event of before. The instants have the UTC
+    singleton as timezone, which fromisoformat gives since Python 3.11.
     """
-    parse = datetime.fromisoformat
-    found = {signal: (value, parse(at)) for signal, (value, at) in orjson.loads(text).items()}
+    entries = orjson.loads(text)
+    if observed_at is None:
+        parse = datetime.fromisoformat
+        found = {signal: (value, parse(at)) for signal, (value, at) in entries.items()}
+    else:
+        found = {
+            signal: (entry[0], observed_at + entry[1] * MICROSECOND)
+            if _is_timed(signal, entry)
+            else (entry, observed_at)
+            for signal, entry in entries.items()
+        }
     position = found.pop(POSITION, None)
     if position is not None:
         pair, at = position
         found.update({name: (half, at) for name, half in zip(HALVES, pair, strict=True)})
     return found
+
+
+def _is_timed(signal: str, entry: Any) -> bool:
+    """Return whether the entry has a time of its own; event_readings (schema.sql) says the same."""
+    return isinstance(entry, list) and (signal != POSITION or isinstance(entry[0], list))
 
 
 def _renew(document: Document) -> Document:

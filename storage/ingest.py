@@ -9,11 +9,12 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ports.ingest import CommitUnknown
-from storage.faults import CommitInDoubt
+from ports.ingest import CommitUnknown, UnitPoisoned
+from storage.faults import CLIENT_SIDE, CommitInDoubt
 from storage.queries import sql
 from storage.unit.dialogue import ingest_unit, quarantine_unit
 from storage.unit.locks import locked_rows
+from storage.unit.steps import Copy
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from domain.deferral import Key
     from domain.model import Receipt, SessionRef, Submission
     from domain.refusals import RefusalCounts
-    from ports.ingest import UnitPoisoned
     from storage.gateway import Connection, Database
     from storage.unit.steps import Rows, Statement
 
@@ -91,9 +91,25 @@ async def drive(unit: Generator[Statement, Rows, T], connection: Connection) -> 
     try:
         statement = next(unit)
         while True:
-            statement = unit.send(await connection.fetch(sql(statement.name), *statement.args))
+            statement = unit.send(await send(statement, connection))
     except StopIteration as end:
         result: T = end.value
         return result
     finally:
         unit.close()
+
+
+async def send(statement: Statement, connection: Connection) -> Rows:
+    """Send one statement of a unit, and return the rows that it returns. Runs in asyncio.
+
+    Raises UnitPoisoned for a value that the driver cannot encode for COPY; for SQL the driver has
+    an error of its own.
+    """
+    if not isinstance(statement, Copy):
+        return await connection.fetch(sql(statement.name), *statement.args)
+    columns, rows = statement.args
+    try:
+        await connection.copy_records_to_table(statement.table, records=rows, columns=columns)
+    except (TypeError, OverflowError, UnicodeError) as error:
+        raise UnitPoisoned(CLIENT_SIDE, str(error)) from error
+    return ()

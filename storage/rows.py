@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Protocol
 
+    from domain.model import Value
+
     class Row(Protocol):
         def __getitem__(self, name: str, /) -> Any: ...
 
@@ -217,7 +219,7 @@ def to_event(row: Row) -> EventRow:
         row["sequence"],
         row["recorded_at"],
         row["received_at"],
-        read_readings(row["readings"]),
+        _to_readings(row),
         row["provider_id"],
         row["trace_id"],
         row["shard_id"],
@@ -230,6 +232,13 @@ def to_event(row: Row) -> EventRow:
         row["is_outside"],
         row["reception_at"],
     )
+
+
+def _to_readings(row: Row) -> dict[str, tuple[Value, datetime]]:
+    signals = row["signals"]
+    if signals is None:
+        return read_readings(row["readings"], None)
+    return read_readings(signals, row["observed_at"])
 
 
 def to_cycle_key(row: Row) -> CycleKey:

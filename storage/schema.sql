@@ -298,24 +298,67 @@ CREATE TABLE snapshots (
 
 -- Append-only: one row for each accepted update, with the readings that advanced. sequence is the
 -- snapshot's version. Partitioned by day of recorded_at. The upkeep actor creates the partitions
--- ahead of time and names them events_YYYYMMDD.
+-- ahead of time and names them events_YYYYMMDD. Events are most of what is stored, so they are kept
+-- narrow: readable_events (below) is for people. A row of before migration 0027 has `readings`
+-- instead of `observed_at` and `signals`, and its trace id and resource as text in any case.
 CREATE TABLE events (
     workspace_id text NOT NULL,
     device_id    text NOT NULL,
     sequence     bigint NOT NULL,
-    recorded_at  timestamptz NOT NULL,
+    recorded_at  timestamptz NOT NULL, -- one instant for a unit, read after the devices were locked
     received_at  timestamptz NOT NULL,
-    readings     jsonb NOT NULL,
+    readings     jsonb,  -- of before: {"soc_percent": [88.5, "2026-05-01T10:00:00Z"]}
     provider_id  text NOT NULL,
-    trace_id     text NOT NULL,
+    trace_id     text,   -- one that is not 32 hexadecimal digits
     shard_id     text NOT NULL,
     epoch        bigint NOT NULL,
-    resource     text,   -- what the shard owned when it collected; null for updates over HTTP
-    token        bigint,
+    resource     text,   -- what the shard owned when it collected; null for the event's workspace
+    token        bigint, -- null for updates over HTTP, for which the shard owned nothing
     assignment   integer NOT NULL DEFAULT 1, -- of the device, when it was accepted
-    reception_at timestamptz -- the provider's own, where it states one; null in rows of before
+    reception_at timestamptz, -- the provider's own, where it states one; null in rows of before
+    observed_at  timestamptz, -- the newest stated time of its readings
+    trace        uuid,   -- a trace id of 32 hexadecimal digits
+    -- {"soc_percent": 88.5, "odometer_km": [1234.5, -15000000]}: a value that was stated at
+    -- observed_at, or a value and the microseconds from observed_at. A position is a pair itself.
+    signals      json
 ) PARTITION BY RANGE (recorded_at);
 CREATE INDEX events_device_index ON events (workspace_id, device_id, recorded_at);
+
+-- The readings of one event in either form, a position as one.
+CREATE FUNCTION event_readings(readings jsonb, signals json, observed_at timestamptz)
+RETURNS TABLE (signal text, value jsonb, stated_at timestamptz)
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 5 AS $$
+    SELECT r.key, r.value -> 0, (r.value ->> 1)::timestamptz FROM jsonb_each(readings) AS r
+    UNION ALL
+    SELECT s.key, (CASE WHEN entry.is_timed THEN s.value -> 0 ELSE s.value END)::jsonb,
+           CASE WHEN entry.is_timed
+               THEN observed_at + (s.value ->> 1)::bigint * interval '1 microsecond'
+               ELSE observed_at END
+    FROM json_each(signals) AS s
+    CROSS JOIN LATERAL (
+        SELECT json_typeof(s.value) = 'array'
+           AND (s.key <> 'position' OR json_typeof(s.value -> 0) = 'array') AS is_timed
+    ) AS entry
+$$;
+
+-- Events in one form, for people and checkers: readings as {"soc_percent": [88.5, "…time"]}, trace
+-- id and resource as text. A column that is not asked for costs nothing.
+CREATE VIEW readable_events AS
+SELECT e.workspace_id, e.device_id, e.sequence, e.recorded_at, e.received_at,
+       coalesce(e.readings, (
+           SELECT jsonb_object_agg(r.signal, jsonb_build_array(r.value, r.stated_at))
+           FROM event_readings(e.readings, e.signals, e.observed_at) AS r
+       )) AS readings,
+       e.provider_id, coalesce(e.trace_id, replace(e.trace::text, '-', '')) AS trace_id,
+       e.shard_id, e.epoch,
+       coalesce(e.resource,
+                CASE WHEN e.token IS NOT NULL THEN 'workspace:' || e.workspace_id END) AS resource,
+       e.token, e.assignment, e.reception_at,
+       coalesce(e.observed_at, (
+           SELECT max(r.stated_at) FROM event_readings(e.readings, e.signals, e.observed_at) AS r
+       )) AS observed_at,
+       e.signals, e.readings AS stored_readings
+FROM events e;
 
 -- What a device's dropped events said, up to the one with this sequence: the document and the state
 -- at that moment, under the newest assignment of which an event was dropped. With the events that

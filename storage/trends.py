@@ -40,8 +40,7 @@ async def list_connection_states(database: Database, workspace_id: str) -> list[
 
 
 def _to_point(row: Row) -> TrendPoint:
-    entry = None if row["entry"] is None else orjson.loads(row["entry"])
-    value = None if entry is None else entry[0]
+    value = None if row["value"] is None else orjson.loads(row["value"])
     return TrendPoint(row["device_id"], row["place"] - 1, row["heard_at"], value)
 
 

@@ -58,9 +58,9 @@ MUTANTS: Final = (
         "SC-02",
         "the event that is appended with the snapshot",
         Edit(
-            "storage/sql/ingest.sql",
-            r"(^-- name: append_events\n(?:(?!^-- name:).)*?AS i \([^)]*\))",
-            r"\g<1> WHERE false",
+            "storage/unit/steps.py",
+            r"list\(zip\(\*kept\.values\(\), strict=True\)\)",
+            "[]",
         ),
         "acceptance/test_acceptance_path.py::"
         "test_acceptance_2_sc_02_one_transaction_writes_snapshot_and_event",

@@ -43,11 +43,11 @@ def count_devices_at(tables: Tables, workspace_id: str, at: datetime) -> DeviceC
     for (_, device_id, number), one in tables.assignments.of(workspace_id).items():
         if one.effective_at <= at and (one.ended_at is None or one.ended_at > at):
             events = [
-                (event.recorded_at, event.received_at)
+                (event.recorded_at, event.sequence, event.received_at)
                 for (_, owner, _), event in tables.events.of(workspace_id).items()
                 if owner == device_id and event.assignment == number and event.recorded_at <= at
             ]
-            newest = max(events)[1] if events else None
+            newest = max(events)[2] if events else None
             heard.append((_transport(tables, workspace_id, one.provider_id), newest))
     polled_since = at + timedelta(microseconds=1)  # without a cycle, no polled device had news
     return _count(tables, workspace_id, heard, polled_since, at)

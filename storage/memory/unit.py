@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from itertools import zip_longest
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from domain.cycles import CycleOutcome
 from domain.identity import external_key
 from domain.model import MAX_SAMPLE_BYTES, MAX_WHOLE_BYTES
+from domain.resource import workspace_resource
 from ports.reads import EventRow, RejectionRow
 from storage.documents import read_readings
 from storage.faults import CLIENT_SIDE, explain_error
@@ -30,6 +31,7 @@ from storage.unit.rows import (
     RereadDevice,
     ResolvedDevice,
 )
+from storage.unit.steps import Copy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -38,6 +40,12 @@ if TYPE_CHECKING:
     from storage.memory.locks import RowLocks
     from storage.memory.tables import UnitTables
     from storage.unit.steps import Rows, Statement
+
+# The columns that an event may leave out.
+_EVENT_DEFAULTS: Final[Mapping[str, Any]] = {
+    **dict.fromkeys(("trace", "trace_id", "resource", "token", "reception_at")),
+    "assignment": 1,
+}
 
 
 class UnitStatements:
@@ -56,8 +64,12 @@ class UnitStatements:
 
         Raises UnitPoisoned or DatabaseRefused as PostgreSQL would.
         """
-        _refuse_unsendable(statement.args)
         method: Callable[..., Rows] = getattr(self, statement.name)
+        if isinstance(statement, Copy):
+            columns, rows = statement.args
+            _refuse_unsendable([list(row) for row in rows])
+            return method([dict(zip(columns, row, strict=True)) for row in rows])
+        _refuse_unsendable(statement.args)
         names = PARAMETERS[statement.name].names
         if names:
             return method(**dict(zip(names, statement.args, strict=True)))
@@ -166,25 +178,25 @@ class UnitStatements:
             if stored is not None and stored.version == row["old_version"]:
                 self._tables.snapshots.put(key, Snapshot(row["version"], row["document"]))
                 written += 1
-        return [(written,)]
+        return [(written, self._now())]
 
-    def append_events(self, *, shard_id: str, epoch: int, **columns: list[Any]) -> Rows:
-        now = self._now()
-        if now.date() not in self._tables.committed.partitions:
-            raise explain_error("23514", None, 'no partition of relation "events" found for row')
-        per_source = ("workspace_id", "provider_id", "trace_id", "resource", "token")
-        sources = list(_rows({name: columns.pop(name) for name in per_source}))
-        for row in _rows(columns):
-            row |= sources[row.pop("source") - 1]
-            row["assignment"] = row.pop("later_assignment") or 1
-            key = (row.pop("workspace_id"), row.pop("device_id"), row["sequence"])
+    def append_events(self, rows: Iterable[dict[str, Any]]) -> Rows:
+        for given in rows:
+            row = {**_EVENT_DEFAULTS, **given}
+            if row["recorded_at"].date() not in self._tables.committed.partitions:
+                raise explain_error("23514", None, 'no partition of relation "events" found')
+            workspace_id = row.pop("workspace_id")
+            key = (workspace_id, row.pop("device_id"), row["sequence"])
             # PostgreSQL has no such constraint, because its locks ensure this. Here a breach is
             # found at once.
             if self._tables.events.get(key) is not None:
                 raise AssertionError(f"{key} twice")
-            row["readings"] = read_readings(_check_json(row["readings"]))
-            event = EventRow(recorded_at=now, shard_id=shard_id, epoch=epoch, **row)
-            self._tables.events.put(key, event)
+            row["readings"] = read_readings(row.pop("signals"), row.pop("observed_at"))
+            row["trace_id"] = row["trace_id"] or row["trace"]
+            del row["trace"]
+            if row["token"] is not None and row["resource"] is None:
+                row["resource"] = workspace_resource(workspace_id)
+            self._tables.events.put(key, EventRow(**row))
         return []
 
     # --- Connections and cycles

@@ -9,7 +9,7 @@
 -- Instants of a document are microseconds since 1970.
 WITH chunk AS MATERIALIZED (
     SELECT e.workspace_id, e.device_id, e.assignment, e.sequence, e.recorded_at, e.received_at,
-           e.readings
+           e.readings, e.signals, e.observed_at
     FROM events e
     WHERE e.recorded_at >= :begins_at AND e.recorded_at < :ends_at
       AND (e.workspace_id, e.device_id, e.recorded_at, e.sequence)
@@ -24,15 +24,15 @@ WITH chunk AS MATERIALIZED (
     WHERE chunk.sequence > coalesce(c.version, 0)
 ), readings AS (
     SELECT f.workspace_id, f.device_id, f.assignment, f.sequence, f.received_at, r.signal,
-           r.entry -> 0 AS value, f.held -> r.signal AS held, times.*,
-           r.entry -> 0 IS DISTINCT FROM lag(r.entry -> 0, 1, f.held -> r.signal -> 0)
+           r.value, f.held -> r.signal AS held, times.*,
+           r.value IS DISTINCT FROM lag(r.value, 1, f.held -> r.signal -> 0)
                OVER (PARTITION BY f.workspace_id, f.device_id, r.signal ORDER BY f.sequence) AS moved
     FROM fresh f
-    CROSS JOIN LATERAL jsonb_each(f.readings) AS r (signal, entry)
+    CROSS JOIN LATERAL event_readings(f.readings, f.signals, f.observed_at) AS r
     CROSS JOIN LATERAL (
-        SELECT (extract(epoch FROM (r.entry ->> 1)::timestamptz) * 1000000)::bigint AS stated,
+        SELECT (extract(epoch FROM r.stated_at) * 1000000)::bigint AS stated,
                (extract(epoch FROM f.received_at) * 1000000)::bigint AS arrival,
-               least((r.entry ->> 1)::timestamptz, f.received_at) AS observed_at
+               least(r.stated_at, f.received_at) AS observed_at
     ) AS times
     WHERE f.assignment = f.newest
 ), signals AS (

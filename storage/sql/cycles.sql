@@ -42,7 +42,7 @@ CROSS JOIN LATERAL (
           AND v.assignment = a.assignment AND v.recorded_at <= k.at
           AND v.recorded_at >= k.at - make_interval(secs =>
                   greatest(w.freshness_target_seconds, w.poll_interval_seconds))
-        ORDER BY v.recorded_at DESC LIMIT 1
+        ORDER BY v.recorded_at DESC, v.sequence DESC LIMIT 1
     ) AS e ON true
     WHERE w.workspace_id = $1 AND a.effective_at <= k.at
       AND (a.ended_at IS NULL OR a.ended_at > k.at)

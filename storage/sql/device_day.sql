@@ -45,17 +45,18 @@ SELECT clock_timestamp() AS read_at, d.provider_id,
            AND e.recorded_at >= :begins_at AND e.recorded_at < :ends_at
            AND e.recorded_at >= b.begins_at AND e.recorded_at < b.ends_at
      ) AS r WHERE r.updates > 0) AS receipts,
-    (SELECT json_agg(json_build_array(s.signal, s.entry ->> 1, s.entry -> 0)
+    (SELECT json_agg(json_build_array(s.signal, s.stated_at, s.value)
                      ORDER BY s.signal, s.n)
      FROM (
-         SELECT DISTINCT ON (b.n, r.signal) b.n, r.signal, r.entry
+         SELECT DISTINCT ON (b.n, r.signal) b.n, r.signal, r.stated_at, r.value
          FROM buckets b CROSS JOIN LATERAL (
-             SELECT e.readings, e.recorded_at, e.sequence FROM events e
+             SELECT e.readings, e.signals, e.observed_at, e.recorded_at, e.sequence
+             FROM events e
              WHERE e.workspace_id = d.workspace_id AND e.device_id = d.device_id
                AND e.recorded_at >= :begins_at AND e.recorded_at < :ends_at
                AND e.recorded_at >= b.begins_at AND e.recorded_at < b.ends_at
-             ORDER BY e.recorded_at DESC LIMIT :updates_read
-         ) AS u CROSS JOIN LATERAL jsonb_each(u.readings) AS r (signal, entry)
+             ORDER BY e.recorded_at DESC, e.sequence DESC LIMIT :updates_read
+         ) AS u CROSS JOIN LATERAL event_readings(u.readings, u.signals, u.observed_at) AS r
          ORDER BY b.n, r.signal, u.recorded_at DESC, u.sequence DESC
      ) AS s) AS signals,
     (SELECT json_agg(json_build_array(c.outcome, c.answer, c.cycles, c.first_at, c.last_at)
@@ -100,18 +101,22 @@ FROM device d;
 -- The update that brought a value: it was stored when the value arrived or soon after. `since` is the
 -- arrival, less what two clocks may differ by.
 -- At most 500 updates are looked through, since the value may be of an event that is gone.
-SELECT e.sequence, e.recorded_at, e.received_at, e.readings, e.provider_id, e.trace_id, e.shard_id,
+SELECT e.sequence, e.recorded_at, e.received_at, e.signals, e.observed_at,
+       CASE WHEN e.signals IS NULL THEN e.readings END AS readings, e.provider_id, e.trace_id, e.shard_id,
        e.epoch, e.resource, e.token, e.assignment, e.reception_at, a.vehicle_id, a.external_id,
        coalesce(e.recorded_at >= a.ended_at, false) AS is_outside
 FROM (
-    SELECT * FROM events v
+    SELECT * FROM readable_events v
     WHERE v.workspace_id = :workspace_id AND v.device_id = :device_id
       AND v.recorded_at >= :since::timestamptz
     ORDER BY v.recorded_at LIMIT 500
 ) AS e
 LEFT JOIN assignments a ON a.workspace_id = e.workspace_id AND a.device_id = e.device_id
                        AND a.assignment = e.assignment
-WHERE (e.readings -> :signal::text ->> 1)::timestamptz = :observed_at::timestamptz
+WHERE EXISTS (
+    SELECT FROM event_readings(e.stored_readings, e.signals, e.observed_at) AS r
+    WHERE r.signal = :signal::text AND r.stated_at = :observed_at::timestamptz
+)
 ORDER BY e.recorded_at, e.sequence
 LIMIT 1;
 

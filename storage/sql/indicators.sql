@@ -20,20 +20,16 @@ GROUP BY s.span, r.outcome, r.reason, r.signal;
 
 -- name: count_lags_of_spans
 -- By device, because that is how the index leads to the events of a span. An update was observed
--- when its newest reading was. $4 has the bounds of the buckets.
+-- when its newest reading was: the view reads events of either form. $4 has the bounds of the buckets.
 SELECT u.span, lag.stage, width_bucket(extract(epoch FROM lag.took)::float8, $4::float8[]) AS bucket,
        count(*) AS events
 FROM (
-    SELECT s.span, e.recorded_at, e.received_at, e.reception_at, newest.observed_at
+    SELECT s.span, e.recorded_at, e.received_at, e.reception_at, e.observed_at
     FROM unnest($2::timestamptz[], $3::timestamptz[]) WITH ORDINALITY
         AS s (begins_at, ends_at, span)
     CROSS JOIN devices d
-    JOIN events e ON e.workspace_id = d.workspace_id AND e.device_id = d.device_id
+    JOIN readable_events e ON e.workspace_id = d.workspace_id AND e.device_id = d.device_id
         AND e.recorded_at >= s.begins_at AND e.recorded_at < s.ends_at
-    CROSS JOIN LATERAL (
-        SELECT max((r.entry ->> 1)::timestamptz) AS observed_at
-        FROM jsonb_each(e.readings) AS r (signal, entry)
-    ) AS newest
     WHERE d.workspace_id = $1
 ) AS u
 CROSS JOIN LATERAL (VALUES

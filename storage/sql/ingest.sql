@@ -98,7 +98,10 @@ SELECT * FROM unnest(:workspace_id::text[], :device_id::text[], :at::timestamptz
                      :detail::text[]);
 
 -- name: write_snapshots
--- Write the whole document. It is small and was merged in memory.
+-- Write the whole document. It is small and was merged in memory. clock_timestamp() is read here,
+-- after the locks were taken, for the events that follow. So recorded_at grows with sequence within
+-- a device, across all shards, as long as the server's clock is not set back; where it is equal, the
+-- sequence decides.
 WITH written AS (
     UPDATE snapshots n
     SET version = i.version, document = i.document
@@ -109,24 +112,7 @@ WITH written AS (
       AND n.device_id = i.device_id AND n.version = i.old_version
     RETURNING 1
 )
-SELECT count(*) FROM written;
-
--- name: append_events
--- clock_timestamp() is read here, after the locks were taken. So recorded_at grows with sequence
--- within a device, across all shards, as long as the server's clock is not set back. A join could
--- change the order of the rows. So the facts that many events share are looked up by number: events
--- have a source (workspace, provider, trace, claim), from 1.
-INSERT INTO events (workspace_id, device_id, sequence, recorded_at, received_at, readings,
-                    provider_id, trace_id, shard_id, epoch, resource, token, assignment,
-                    reception_at)
-SELECT (:workspace_id::text[])[source], device_id, sequence, clock_timestamp(), received_at,
-       readings, (:provider_id::text[])[source], (:trace_id::text[])[source], :shard_id, :epoch,
-       (:resource::text[])[source], (:token::bigint[])[source], coalesce(later_assignment, 1),
-       reception_at
-FROM unnest(:device_id::text[], :sequence::bigint[], :received_at::timestamptz[],
-            :readings::jsonb[], :later_assignment::integer[], :reception_at::timestamptz[],
-            :source::integer[])
-    AS i (device_id, sequence, received_at, readings, later_assignment, reception_at, source);
+SELECT count(*), clock_timestamp() FROM written;
 
 -- name: lock_connections
 -- Rows are created with the provider, so a connection that was never configured returns no row.

@@ -63,11 +63,13 @@ LIMIT $4;
 -- By recorded_at, which orders the index and the partitions. Within a device it grows with sequence
 -- unless the server's clock was set back (a failover), so a page begins after both.
 -- Unit and vehicle are those of the event's assignment. An event is outside if its assignment had
--- ended when it was accepted: the swap was entered later.
-SELECT e.sequence, e.recorded_at, e.received_at, e.readings, e.provider_id, e.trace_id, e.shard_id,
+-- ended when it was accepted: the swap was entered later. PostgreSQL makes readings of the form of
+-- before only where the row has no other.
+SELECT e.sequence, e.recorded_at, e.received_at, e.signals, e.observed_at,
+       CASE WHEN e.signals IS NULL THEN e.readings END AS readings, e.provider_id, e.trace_id, e.shard_id,
        e.epoch, e.resource, e.token, e.assignment, e.reception_at, a.vehicle_id, a.external_id,
        coalesce(e.recorded_at >= a.ended_at, false) AS is_outside
-FROM events e
+FROM readable_events e
 LEFT JOIN assignments a ON a.workspace_id = e.workspace_id AND a.device_id = e.device_id
                        AND a.assignment = e.assignment
 WHERE e.workspace_id = :workspace_id AND e.device_id = :device_id
@@ -78,10 +80,11 @@ LIMIT :limit;
 
 -- name: list_events_after_end
 -- Newest first: those that count_events_after_end counts.
-SELECT e.sequence, e.recorded_at, e.received_at, e.readings, e.provider_id, e.trace_id, e.shard_id,
+SELECT e.sequence, e.recorded_at, e.received_at, e.signals, e.observed_at,
+       CASE WHEN e.signals IS NULL THEN e.readings END AS readings, e.provider_id, e.trace_id, e.shard_id,
        e.epoch, e.resource, e.token, e.assignment, e.reception_at, a.vehicle_id, a.external_id,
        true AS is_outside
-FROM events e JOIN assignments a USING (workspace_id, device_id, assignment)
+FROM readable_events e JOIN assignments a USING (workspace_id, device_id, assignment)
 WHERE e.workspace_id = :workspace_id AND e.device_id = :device_id AND e.assignment = :assignment
   AND e.recorded_at >= :ended_at
 ORDER BY e.recorded_at DESC, e.sequence DESC

@@ -4,7 +4,7 @@
 -- For each device and bucket (its place from 1) the newest arrival, and the newest value of a signal
 -- in the seconds before it: a device that streams has an event a second, and no more of them are
 -- read. max() follows the index to one entry, in the partitions of the bucket alone.
-SELECT d.device_id, b.place, newest.heard_at, newest.entry
+SELECT d.device_id, b.place, newest.heard_at, newest.value
 FROM unnest(:device_ids::text[]) AS d (device_id)
 CROSS JOIN unnest(:begins_at::timestamptz[], :ends_at::timestamptz[]) WITH ORDINALITY
     AS b (begins_at, ends_at, place)
@@ -15,9 +15,11 @@ CROSS JOIN LATERAL (
 ) AS last
 CROSS JOIN LATERAL (
     SELECT max(e.received_at) AS heard_at,
-           (array_agg(e.readings -> :signal::text ORDER BY e.recorded_at DESC)
-                FILTER (WHERE e.readings ? :signal))[1] AS entry
+           (array_agg(r.value ORDER BY e.recorded_at DESC, e.sequence DESC)
+                FILTER (WHERE r.value IS NOT NULL))[1] AS value
     FROM events e
+    LEFT JOIN LATERAL event_readings(e.readings, e.signals, e.observed_at) AS r
+        ON r.signal = :signal::text
     WHERE e.workspace_id = :workspace_id AND e.device_id = d.device_id
       AND e.recorded_at >= greatest(b.begins_at, last.at - make_interval(secs => :look_back_seconds))
       AND e.recorded_at <= last.at

@@ -175,7 +175,8 @@ class DeviceBatch:
         if moved:
             written = yield write_snapshots(moved)
             _expect(written, len(moved), "snapshots")
-            yield append_events(self._accepted, session)
+            ((_, recorded_at),) = written
+            yield append_events(self._accepted, session, recorded_at)
 
     # --- details
 
@@ -327,7 +328,7 @@ def _open_fold(row: LockedDevice) -> DeviceFold:
 
 def _expect(written: Rows, expected: int, table: str) -> None:
     """Raise VersionMismatch unless the statement wrote as many rows as were locked."""
-    ((count,),) = written
+    ((count, *_),) = written
     if count != expected:
         raise VersionMismatch(
             f"{table}: of {expected} locked rows, {count} still had the version that was read"

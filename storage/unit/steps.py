@@ -37,6 +37,25 @@ class Statement(NamedTuple):
         return Statement(name, bind(name, **values))
 
 
+class Copy(Statement):
+    """Rows for one table, which go by binary COPY instead of a block of SQL. It returns no rows.
+
+    Its arguments are the names of the columns, and the rows. Other columns get their defaults.
+    """
+
+    __slots__ = ()
+
+    @staticmethod
+    def into(table: str, **values: list[Any]) -> Copy:
+        """Return a COPY of these columns, of equal length. One of nothing but nulls is left out."""
+        kept = {name: column for name, column in values.items() if nullable(column)}
+        return Copy(f"append_{table}", (tuple(kept), list(zip(*kept.values(), strict=True))))
+
+    @property
+    def table(self) -> str:
+        return self.name.removeprefix("append_")
+
+
 def columns(rows: Iterable[Iterable[Any]]) -> tuple[list[Any], ...]:
     """Return the rows as the arrays that `unnest` takes. There must be at least one row."""
     return tuple(map(list, zip(*rows, strict=True)))

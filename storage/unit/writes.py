@@ -7,13 +7,16 @@ not sent for each of them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
 
+from domain.resource import workspace_resource
 from storage.documents import dump_document, dump_readings
-from storage.unit.steps import Statement, columns, nullable, shared
+from storage.unit.steps import Copy, Statement, columns, nullable, shared
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from domain.acceptance import AcceptedEvent, DeviceFold
     from domain.model import Ownership, SessionRef
@@ -24,7 +27,8 @@ if TYPE_CHECKING:
     ChangedState = tuple[LockedDevice, DeviceFold, StoredStatement | LockedDevice]
     # the device, the event, and the claim under which it was collected
     Accepted = tuple[DeviceFold, AcceptedEvent, Ownership | None]
-    Source = tuple[str, str, str, Ownership | None]  # workspace_id, provider_id, trace_id, claim
+
+_UUID: Final = re.compile("[0-9a-f]{32}")
 
 
 def write_states(states: Sequence[ChangedState]) -> Statement:
@@ -64,45 +68,47 @@ def write_snapshots(moved: Sequence[tuple[DeviceFold, int]]) -> Statement:
     )
 
 
-def append_events(accepted: Sequence[Accepted], session: SessionRef) -> Statement:
-    sources, numbers = _number_sources(accepted)
-    workspace_ids, provider_ids, trace_ids, owners = columns(sources)
-    return Statement.bound(
-        "append_events",
-        device_id=[fold.device_id for fold, _, _ in accepted],
+def append_events(accepted: Sequence[Accepted], session: SessionRef, recorded_at: datetime) -> Copy:
+    """Return the rows of events, which are recorded at one instant of the database."""
+    folds = [fold for fold, _, _ in accepted]
+    updates = [event.update for _, event, _ in accepted]
+    observed_at, signals = columns([dump_readings(event.readings) for _, event, _ in accepted])
+    traces, trace_ids = _split_trace_ids([update.trace_id for update in updates])
+    owners = [owner for _, _, owner in accepted]
+    return Copy.into(
+        "events",
+        workspace_id=[fold.workspace_id for fold in folds],
+        device_id=[fold.device_id for fold in folds],
         sequence=[event.sequence for _, event, _ in accepted],
-        received_at=[event.update.received_at for _, event, _ in accepted],
-        readings=[dump_readings(event.readings) for _, event, _ in accepted],
-        later_assignment=nullable([_later_assignment(fold) for fold, _, _ in accepted]),
-        reception_at=nullable([event.update.reception_at for _, event, _ in accepted]),
-        source=numbers,
-        workspace_id=workspace_ids,
-        provider_id=provider_ids,
+        recorded_at=[recorded_at] * len(accepted),
+        received_at=[update.received_at for update in updates],
+        observed_at=observed_at,
+        signals=signals,
+        provider_id=[update.provider_id for update in updates],
+        trace=traces,
         trace_id=trace_ids,
-        resource=nullable([owner and owner.resource for owner in owners]),
-        token=nullable([owner and owner.token for owner in owners]),
-        shard_id=session.shard_id,
-        epoch=session.epoch,
+        shard_id=[session.shard_id] * len(accepted),
+        epoch=[session.epoch] * len(accepted),
+        resource=[_other_resource(fold, owner) for fold, _, owner in accepted],
+        token=[owner and owner.token for owner in owners],
+        assignment=[fold.assignment for fold in folds],
+        reception_at=[update.reception_at for update in updates],
     )
 
 
-def _number_sources(accepted: Sequence[Accepted]) -> tuple[list[Source], list[int]]:
-    """Return the sources of the events, and of each event the number of its source, from 1.
-
-    Events of one submission mostly have one source, which is sent once.
-    """
-    known: dict[Source, int] = {}
-    numbers = []
-    last, number = None, 0
-    for fold, event, owner in accepted:
-        update = event.update
-        source = (fold.workspace_id, update.provider_id, update.trace_id, owner)
-        if source != last:  # quicker than to hash it for each event
-            last, number = source, known.setdefault(source, len(known) + 1)
-        numbers.append(number)
-    return list(known), numbers
+def _split_trace_ids(
+    trace_ids: Sequence[str],
+) -> tuple[list[str | None], list[str | None]]:
+    """Return those that a uuid holds, in half the bytes, and the others; null in the other list."""
+    are_uuids = {trace_id: _UUID.fullmatch(trace_id) is not None for trace_id in set(trace_ids)}
+    return (
+        [trace_id if are_uuids[trace_id] else None for trace_id in trace_ids],
+        [None if are_uuids[trace_id] else trace_id for trace_id in trace_ids],
+    )
 
 
-def _later_assignment(fold: DeviceFold) -> int | None:
-    """Return the assignment; None for the first one, which is that of almost every device."""
-    return None if fold.assignment == 1 else fold.assignment
+def _other_resource(fold: DeviceFold, owner: Ownership | None) -> str | None:
+    """Return the resource of the claim; None for the workspace's own, which the row names."""
+    if owner is None or owner.resource == workspace_resource(fold.workspace_id):
+        return None
+    return owner.resource

@@ -23,7 +23,7 @@ SENDERS = 3  # to each of two shards
 GUARDED = """
 SELECT device_id, array_agg(sequence ORDER BY sequence) AS sequences,
        count(DISTINCT readings -> 'odometer_km' ->> 1) AS instants, max(s.version) AS version
-FROM events JOIN device_state s USING (workspace_id, device_id)
+FROM readable_events JOIN device_state s USING (workspace_id, device_id)
 GROUP BY device_id ORDER BY device_id
 """
 

@@ -27,7 +27,8 @@ OBSERVED = (
     "UPDATE device_state SET last_observed_at = '-infinity' WHERE device_id = 'bus-1'",
     """UPDATE snapshots SET document = '{"soc_percent": [61.5, "0001-01-01T00:00:00Z"]}'
        WHERE device_id = 'bus-1' AND workspace_id = 'north'""",
-    """UPDATE events SET readings = '{"soc_percent": [61.5, "0001-01-01T00:00:00Z"]}'
+    """UPDATE events SET readings = '{"soc_percent": [61.5, "0001-01-01T00:00:00Z"]}',
+           signals = NULL, observed_at = NULL
        WHERE device_id = 'bus-1' AND workspace_id = 'north'""",
 )
 # Bus 1 is active since the year 1.

@@ -83,7 +83,7 @@ OURS_ARE_EARLIER = (
 )
 OURS_SAY_LITTLE = (
     f"""
-    UPDATE events SET readings = '{{}}', recorded_at = recorded_at + interval '30 s'
+    UPDATE events SET signals = '{{}}', recorded_at = recorded_at + interval '30 s'
     WHERE workspace_id = '{OURS}'
     """,
 )

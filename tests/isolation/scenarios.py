@@ -252,7 +252,6 @@ async def read_cycles(harness: Harness) -> Any:
         "lock_devices",
         "write_device_states",
         "write_snapshots",
-        "append_events",
     ),
     *(
         "lock_connections",

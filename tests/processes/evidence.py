@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 OWNED_EVENTS = """
     SELECT workspace_id, device_id, sequence, recorded_at, shard_id, epoch, resource, token
-    FROM events
+    FROM readable_events
 """
 CYCLES = """
     SELECT workspace_id, slot_start_at, trigger, attempt, outcome, started_at, ended_at

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 EVENTS = """
     SELECT workspace_id, device_id, sequence, recorded_at, epoch, trace_id, readings, assignment
-    FROM events
+    FROM readable_events
 """
 DEVICES = """
     SELECT workspace_id, device_id, s.version AS state_version, n.version AS snapshot_version,

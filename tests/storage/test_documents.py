@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.held import Held, to_instant, to_micros
 from domain.model import Reading
+from ports.ingest import UnitPoisoned
 from storage.documents import (
     dump_document,
     dump_readings,
@@ -28,6 +30,7 @@ values = (
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text()
 )
+times = st.datetimes(timezones=st.just(UTC))
 
 
 @given(
@@ -94,11 +97,50 @@ def test_a_text_that_looks_like_an_old_entry_is_a_text() -> None:
 def test_readings_of_an_event_are_read_by_their_wire_names() -> None:
     readings = [Reading("position", (52.09, 5.11), AT), Reading("soc_percent", 5, AT)]
     found = {"latitude_deg": (52.09, AT), "longitude_deg": (5.11, AT), "soc_percent": (5, AT)}
-    assert read_readings(dump_readings(readings)) == found
-    assert read_readings(old(latitude_deg=(52.09, ISO), soc_percent=(5, ISO))) == {
+    observed_at, text = dump_readings(readings)
+    assert text == '{"position":[52.09,5.11],"soc_percent":5}'
+    assert read_readings(text, observed_at) == found
+
+
+def test_readings_of_an_event_of_before_are_read() -> None:
+    assert read_readings(old(latitude_deg=(52.09, ISO), soc_percent=(5, ISO)), None) == {
         "latitude_deg": (52.09, AT),
         "soc_percent": (5, AT),
     }
+
+
+def test_a_reading_of_another_time_has_it_beside_its_value() -> None:
+    before = AT - timedelta(seconds=15)
+    readings = [Reading("position", (52.09, 5.11), before), Reading("soc_percent", 5, AT)]
+    observed_at, text = dump_readings(readings)
+    assert (observed_at, text) == (AT, '{"position":[[52.09,5.11],-15000000],"soc_percent":5}')
+    assert read_readings(text, observed_at)["latitude_deg"] == (52.09, before)
+
+
+@given(
+    st.lists(
+        st.builds(
+            Reading, st.sampled_from(["soc_percent", "speed_kmh", "charging_status"]), values, times
+        ),
+        min_size=1,
+    )
+)
+def test_readings_of_an_event_come_back_exactly(readings: list[Reading]) -> None:
+    try:
+        observed_at, text = dump_readings(readings)
+    except UnitPoisoned:
+        assert any("\x00" in str(reading.value) for reading in readings)
+        return
+    expected = {signal: (value, at) for signal, value, at in readings}
+    assert read_readings(text, observed_at) == expected
+    assert observed_at == max(at for _, at in expected.values())
+
+
+def test_a_value_with_nul_is_poison_and_its_spelling_is_not() -> None:
+    with pytest.raises(UnitPoisoned) as poisoned:
+        dump_readings([Reading("charging_status", "a\x00", AT)])
+    assert poisoned.value.sqlstate == "22P05"
+    dump_readings([Reading("charging_status", "a\\u0000", AT)])
 
 
 def test_no_document_is_an_empty_one() -> None:

@@ -50,7 +50,7 @@ BROKEN = """
         OR count(DISTINCT sequence) <> s.version
 """
 TWO_OWNERS = """
-    SELECT resource, token FROM events WHERE token IS NOT NULL
+    SELECT resource, token FROM readable_events WHERE token IS NOT NULL
     GROUP BY resource, token HAVING count(DISTINCT (shard_id, epoch)) > 1
 """
 # A former owner's event after one of its successor's.

@@ -23,7 +23,7 @@ def test_a_device_swapped_while_the_unit_waited_is_read_again() -> None:
         )
     )
     assert results == [["rejected:identity_conflict"] * 2 + ["accepted"]]
-    assert dialogue.sent("append_events", "later_assignment") == ([2],)
+    assert dialogue.sent("append_events", "assignment") == ([2],)
 
 
 def test_our_own_outdated_view_of_a_device_is_not_its_fault() -> None:
