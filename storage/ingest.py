@@ -14,6 +14,7 @@ from storage.faults import CLIENT_SIDE, CommitInDoubt
 from storage.queries import sql
 from storage.unit.dialogue import ingest_unit, quarantine_unit
 from storage.unit.locks import locked_rows
+from storage.unit.packing import pack
 from storage.unit.steps import Copy
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ async def send(statement: Statement, connection: Connection) -> Rows:
     an error of its own.
     """
     if not isinstance(statement, Copy):
-        return await connection.fetch(sql(statement.name), *statement.args)
+        return await connection.fetch(sql(statement.name), *pack(statement))
     columns, rows = statement.args
     try:
         await connection.copy_records_to_table(statement.table, records=rows, columns=columns)

@@ -41,8 +41,9 @@ SELECT s.workspace_id, s.device_id, d.provider_id, d.external_id, d.ids_are_vins
        s.last_changed_at, s.last_rejected_at, s.last_rejection_reason, s.last_outdated_at,
        s.held_back_seconds, s.unaccepted_reception_at, s.statement, s.statement_begun_at,
        s.statement_at, s.statement_detail
-FROM unnest($1::text[], $2::text[], $3::boolean[]) AS k (workspace_id, device_id, has_news)
-JOIN device_state s ON s.workspace_id = coalesce(k.workspace_id, ($1::text[])[1])
+FROM ROWS FROM (json_array_elements_text($1::json), json_array_elements_text($2::json),
+                unnest($3::text::boolean[])) AS k (workspace_id, device_id, has_news)
+JOIN device_state s ON s.workspace_id = coalesce(k.workspace_id, (SELECT $1::json ->> 0))
     AND s.device_id = k.device_id
 JOIN devices d ON d.workspace_id = s.workspace_id AND d.device_id = s.device_id
 JOIN snapshots n ON n.workspace_id = s.workspace_id AND n.device_id = s.device_id
@@ -73,19 +74,21 @@ WITH written AS (
         unaccepted_reception_at = i.unaccepted_reception_at,
         statement = i.statement, statement_begun_at = i.statement_begun_at,
         statement_at = i.statement_at, statement_detail = i.statement_detail
-    FROM unnest(:workspace_id::text[], :device_id::text[], :old_version::bigint[],
-                :version::bigint[], :last_update_received_at::timestamptz[],
-                :last_observed_at::timestamptz[], :last_changed_at::timestamptz[],
-                :last_rejected_at::timestamptz[], :last_rejection_reason::text[],
-                :last_outdated_at::timestamptz[], :held_back_seconds::float8[],
-                :unaccepted_reception_at::timestamptz[],
-                :statement::text[], :statement_begun_at::timestamptz[],
-                :statement_at::timestamptz[], :statement_detail::text[])
+    FROM ROWS FROM (
+        json_array_elements_text(:workspace_id::json), json_array_elements_text(:device_id::json),
+        unnest(:old_version::text::bigint[], :version::text::bigint[],
+               :last_update_received_at::text::timestamptz[],
+               :last_observed_at::text::timestamptz[], :last_changed_at::text::timestamptz[],
+               :last_rejected_at::text::timestamptz[], :last_rejection_reason::text[],
+               :last_outdated_at::text::timestamptz[], :held_back_seconds::text::float8[],
+               :unaccepted_reception_at::text::timestamptz[],
+               :statement::text[], :statement_begun_at::text::timestamptz[],
+               :statement_at::text::timestamptz[], :statement_detail::text[]))
         AS i (workspace_id, device_id, old_version, version, last_update_received_at,
               last_observed_at, last_changed_at, last_rejected_at, last_rejection_reason,
               last_outdated_at, held_back_seconds, unaccepted_reception_at, statement,
               statement_begun_at, statement_at, statement_detail)
-    WHERE s.workspace_id = coalesce(i.workspace_id, (:workspace_id::text[])[1])
+    WHERE s.workspace_id = coalesce(i.workspace_id, (SELECT :workspace_id::json ->> 0))
       AND s.device_id = i.device_id AND s.version = i.old_version
     RETURNING 1
 )
@@ -104,11 +107,13 @@ SELECT * FROM unnest(:workspace_id::text[], :device_id::text[], :at::timestamptz
 -- sequence decides.
 WITH written AS (
     UPDATE snapshots n
-    SET version = i.version, document = i.document
-    FROM unnest(:workspace_id::text[], :device_id::text[], :old_version::bigint[],
-                :version::bigint[], :document::json[])
+    SET version = i.version, document = i.document::json
+    FROM ROWS FROM (
+        json_array_elements_text(:workspace_id::json), json_array_elements_text(:device_id::json),
+        unnest(:old_version::text::bigint[], :version::text::bigint[]),
+        string_to_table(:document::text, E'\x1f'))
         AS i (workspace_id, device_id, old_version, version, document)
-    WHERE n.workspace_id = coalesce(i.workspace_id, (:workspace_id::text[])[1])
+    WHERE n.workspace_id = coalesce(i.workspace_id, (SELECT :workspace_id::json ->> 0))
       AND n.device_id = i.device_id AND n.version = i.old_version
     RETURNING 1
 )
