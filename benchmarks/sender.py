@@ -61,9 +61,9 @@ class Sender:
     async def serve(self, stream: trio.SocketStream) -> None:
         """Answer one connection: the state endpoint, or the live stream."""
         try:
-            head = await _read_head(stream)
+            head = await read_head(stream)
             if head.startswith(b"POST"):
-                await _answer_state(stream, head)
+                await answer_state(stream, head)
             else:
                 await self._serve_stream(stream, head)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -98,7 +98,7 @@ class Sender:
                     if event.message_finished:
                         self._note_subscription(message)
                         message = b""
-                elif (answer := _answer_to(event)) is not None:
+                elif (answer := answer_to(event)) is not None:
                     async with sending:
                         await stream.send_all(wire.send(answer))
                 if isinstance(event, CloseConnection):
@@ -114,7 +114,7 @@ class Sender:
             self._subscribed.set()
 
 
-def _answer_to(event: Event) -> Event | None:
+def answer_to(event: Event) -> Event | None:
     if isinstance(event, Request):
         return AcceptConnection()
     if isinstance(event, Ping | CloseConnection):
@@ -122,7 +122,7 @@ def _answer_to(event: Event) -> Event | None:
     return None
 
 
-async def _read_head(stream: trio.SocketStream) -> bytes:
+async def read_head(stream: trio.SocketStream) -> bytes:
     head = b""
     while b"\r\n\r\n" not in head:
         chunk = await stream.receive_some(CHUNK)
@@ -132,7 +132,7 @@ async def _read_head(stream: trio.SocketStream) -> bytes:
     return head
 
 
-async def _answer_state(stream: trio.SocketStream, received: bytes) -> None:
+async def answer_state(stream: trio.SocketStream, received: bytes) -> None:
     """Answer the state endpoint, which is asked for seeding: no state is known.
 
     The whole body is read first: closing a socket with unread bytes would break the connection
@@ -157,14 +157,14 @@ def _pieces(feed: Feed) -> Iterator[bytes]:
     """
     piece = bytearray()
     for payload in feed.payloads():
-        piece += b"\x81" + _length(len(payload)) + payload
+        piece += b"\x81" + length_of(len(payload)) + payload
         if len(piece) >= CHUNK:
             yield bytes(piece)
             piece.clear()
     yield bytes(piece)
 
 
-def _length(size: int) -> bytes:
+def length_of(size: int) -> bytes:
     return bytes([size]) if size < 126 else b"\x7e" + size.to_bytes(2, "big")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks import deep_history, http_ingest
+from benchmarks import deep_history, fleet_streams, http_ingest
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -28,6 +28,9 @@ class Benchmark(NamedTuple):
 
 
 SUITE: Mapping[str, Benchmark] = {
+    "B1": Benchmark(
+        "frames of 20 streams and 5,000 vehicles, until readable", fleet_streams.measure, True
+    ),
     "B6": Benchmark(
         "updates over /ingest, requests of 100 and 500, 8 clients", http_ingest.measure, True
     ),
