@@ -7,6 +7,9 @@ signal that is refused with every update costs few rows and few writes.
 It reads no clock and writes nothing. A unit plans with `plan`, which changes no count. The counts
 move with `confirm`, which is called once the unit is known to be committed. So a unit that is tried
 again, fenced or cut into pieces neither loses a count nor writes it twice.
+
+Several writers may plan at once (`RefusalCounts(beside=…)`). The keys of a plan are taken until its
+unit has ended: another writer only adds to what waits under them.
 """
 
 from __future__ import annotations
@@ -75,6 +78,7 @@ class RefusalPlan(NamedTuple):
     at: datetime
     rows: Mapping[RefusalKey, RefusalCount]  # to be written
     kept: Mapping[RefusalKey, RefusalCount]  # to be added to what waits
+    waited: Mapping[RefusalKey, int]  # occurrences in `rows` that wait until now
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,20 +99,38 @@ class _RecentKey:
     waiting: RefusalCount | None = None
 
 
+class _Book:
+    """What all writers of a process share: the keys, the totals, and the plans in flight."""
+
+    def __init__(self, max_keys: int) -> None:
+        self.max_keys = max_keys
+        # The key whose row was written first comes first.
+        self.entries: dict[RefusalKey, _RecentKey] = {}
+        self.plans: dict[RefusalCounts, RefusalPlan] = {}  # of units in flight
+        self.waiting = self.written = self.lost = 0
+
+    def is_taken(self, key: RefusalKey, asking: RefusalCounts) -> bool:
+        """Return whether the plan of another writer has this key."""
+        return any(
+            key in plan.rows or key in plan.kept
+            for writer, plan in self.plans.items()
+            if writer is not asking
+        )
+
+
 class RefusalCounts:
     """The keys whose row was written within the last minute, and the counts that wait.
 
-    It holds at most `max_keys` keys. When it is full, refusals of further keys are written with
-    their own unit, each time. One unit at a time plans and is confirmed.
+    It holds about `max_keys` keys. When it is full, refusals of further keys are written with
+    their own unit, each time. One unit at a time plans here and is confirmed; each writer has a
+    `RefusalCounts` of its own.
     """
 
-    def __init__(self, max_keys: int = MAX_KEYS) -> None:
-        self._max_keys = max_keys
-        # The key whose row was written first comes first.
-        self._entries: dict[RefusalKey, _RecentKey] = {}
-        self._staged: tuple[RefusalPlan, Set[RefusalKey]] | None = None
+    def __init__(self, max_keys: int = MAX_KEYS, *, beside: RefusalCounts | None = None) -> None:
+        """`beside`: count into the keys of this other writer."""
+        self._book: _Book = _Book(max_keys) if beside is None else beside._book
+        self._written: Set[RefusalKey] | None = None  # by the unit in flight
         self._first_traces: set[str] = set()  # of keys that were not held when they were written
-        self._waiting = self._written = self._lost = 0
         self.has_more_due = False  # the last unit left counts that are due
         self.writes_due = True  # False: a unit writes its own refusals and no others
         self.writes_all = False  # True: counts that wait are due at once
@@ -118,32 +140,41 @@ class RefusalCounts:
     def can_wait(self, key: RefusalKey, now: datetime) -> bool:
         """Return whether a refusal of this key may be written later.
 
-        Never for `fenced`: it proves who owned a workspace, and comes only when owners change.
+        Never for `fenced`: it proves who owned a workspace, and comes only when owners change. But
+        a key that another writer's plan has taken must wait.
         """
-        entry = self._entries.get(key)
-        return entry is not None and key.reason != Reason.FENCED and not self._is_due(entry, now)
+        entry = self._book.entries.get(key)
+        if entry is None:
+            return False
+        can_wait = key.reason != Reason.FENCED and not self._is_due(entry, now)
+        return can_wait or self._book.is_taken(key, self)
 
     def plan(self, counted: Mapping[RefusalKey, RefusalCount], now: datetime) -> RefusalPlan:
-        """Return what a unit writes that has counted these refusals. Changes nothing.
+        """Return what a unit writes that has counted these refusals. Changes no count.
 
-        The rows are the unit's own and, with them, counts that have waited for a minute.
+        The rows are the unit's own and, with them, counts that have waited for a minute. Their keys
+        are taken until `confirm` or `unstage`.
         """
         kept = {key: count for key, count in counted.items() if self.can_wait(key, now)}
         rows = {} if not self.writes_due else self._find_due(now)
+        waited = {key: count.occurrences for key, count in rows.items()}
         for key, count in counted.items():
             if key not in kept:
-                entry = self._entries.get(key)
+                entry = self._book.entries.get(key)
                 waiting = entry.waiting if entry is not None else None
                 rows[key] = count if waiting is None else _sum(waiting, count)
-        return RefusalPlan(now, rows, kept)
+                waited[key] = 0 if waiting is None else waiting.occurrences
+        plan = self._book.plans[self] = RefusalPlan(now, rows, kept, waited)
+        self._written = None
+        return plan
 
     def _find_due(self, now: datetime) -> dict[RefusalKey, RefusalCount]:
         """Return the counts that have waited longest and are due, at most MAX_DUE."""
         due: dict[RefusalKey, RefusalCount] = {}
-        for key, entry in self._entries.items():
+        for key, entry in self._book.entries.items():
             if not self._is_due(entry, now) or len(due) == MAX_DUE:
                 break
-            if entry.waiting is not None:
+            if entry.waiting is not None and not self._book.is_taken(key, self):
                 due[key] = entry.waiting
         return due
 
@@ -157,55 +188,67 @@ class RefusalCounts:
 
         `written` are the keys whose row was written; another transaction holds the other rows.
         """
-        self._staged = (plan, written)
+        self._book.plans[self], self._written = plan, written
 
     def unstage(self) -> None:
         """Forget the plan of a unit that was not committed."""
-        self._staged = None
+        self._book.plans.pop(self, None)
+        self._written = None
 
     def confirm(self) -> None:
         """Apply the staged plan, because its unit was committed. Without one, change nothing."""
-        staged, self._staged = self._staged, None
-        if staged is None:
+        plan, written = self._book.plans.pop(self, None), self._written
+        self._written = None
+        if plan is None or written is None:
             return
-        plan, written = staged
         for key, count in plan.rows.items():
-            self._confirm_row(key, count, plan.at, is_written=key in written)
+            self._confirm_row(key, count, plan, is_written=key in written)
         for key, count in plan.kept.items():
-            self._keep(self._entries[key], count)
+            # The entry may be gone by now: dropped because there were too many, or given up.
+            self._keep(self._book.entries.setdefault(key, _RecentKey(plan.at)), count)
         self.has_more_due = self._forget_idle(plan.at)
 
     def _confirm_row(
-        self, key: RefusalKey, count: RefusalCount, at: datetime, *, is_written: bool
+        self, key: RefusalKey, count: RefusalCount, plan: RefusalPlan, *, is_written: bool
     ) -> None:
-        entry = self._entries.pop(key, None)
+        book = self._book
+        entry = book.entries.pop(key, None)
+        added = 0  # by another writer since the plan
         if entry is not None and entry.waiting is not None:
-            self._waiting -= entry.waiting.occurrences
-        self._written += is_written
+            added = entry.waiting.occurrences - plan.waited[key]
+            book.waiting -= plan.waited[key]
+        book.written += is_written
         if entry is None and is_written:
             self._first_traces.add(count.trace_id)
-        if len(self._entries) >= self._max_keys:
-            self._lost += 0 if is_written else count.occurrences
+        if len(book.entries) >= book.max_keys and not added:
+            book.lost += 0 if is_written else count.occurrences
             return
-        entry = self._entries[key] = _RecentKey(at)
+        renewed = book.entries[key] = _RecentKey(plan.at)
+        if entry is not None and entry.waiting is not None and added:
+            renewed.waiting = replace(entry.waiting, occurrences=added)
         if not is_written:
-            self._keep(entry, replace(count, sample=None))
+            self._keep(renewed, replace(count, sample=None))
 
     def _keep(self, entry: _RecentKey, count: RefusalCount) -> None:
         entry.waiting = count if entry.waiting is None else _sum(entry.waiting, count)
-        self._waiting += count.occurrences
+        self._book.waiting += count.occurrences
 
     def _forget_idle(self, now: datetime) -> bool:
         """Remove the keys at the front that were written a minute ago and have nothing waiting.
 
         Returns whether it met a key that is due.
         """
-        while self._entries:
-            key, entry = next(iter(self._entries.items()))
+        idle = []
+        has_more_due = False
+        for key, entry in self._book.entries.items():
             if entry.waiting is not None or entry.written_at + WRITE_INTERVAL > now:
-                return entry.waiting is not None and self._is_due(entry, now)
-            del self._entries[key]
-        return False
+                has_more_due = entry.waiting is not None and self._is_due(entry, now)
+                break
+            if not self._book.is_taken(key, self):
+                idle.append(key)
+        for key in idle:
+            del self._book.entries[key]
+        return has_more_due
 
     def take_first_traces(self) -> Set[str]:
         """Return the traces that brought a key's first refusal for a minute or longer.
@@ -217,9 +260,9 @@ class RefusalCounts:
 
     def give_up_waiting(self) -> int:
         """Forget everything that waits, and return how many occurrences that were."""
-        given_up, self._waiting = self._waiting, 0
-        self._lost += given_up
-        self._entries.clear()
+        given_up, self._book.waiting = self._book.waiting, 0
+        self._book.lost += given_up
+        self._book.entries.clear()
         return given_up
 
     # --- what it knows of itself
@@ -227,11 +270,13 @@ class RefusalCounts:
     @property
     def waiting(self) -> int:
         """Return how many occurrences are counted and not yet written."""
-        return self._waiting
+        return self._book.waiting
 
     def statistics(self) -> RefusalStatistics:
+        """Return the statistics of all writers that count into the same keys."""
+        book = self._book
         return RefusalStatistics(
-            keys=len(self._entries), waiting=self._waiting, written=self._written, lost=self._lost
+            keys=len(book.entries), waiting=book.waiting, written=book.written, lost=book.lost
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from runtime.faults import EnvironmentFault
 
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
         Submission,
     )
     from domain.refusals import RefusalCounts
+
+# Units of one session that may be in flight together, each of a writer with a row of its own. The
+# rows exist from the session's begin on, more than this release uses: another one may use them.
+MAX_WRITERS: Final = 4
 
 
 class SessionFenced(Exception):
@@ -40,8 +44,8 @@ class CommitUnknown(EnvironmentFault):
 class RowsLocked(EnvironmentFault):
     """A lock that the unit needs was not given in time. Nothing of the unit was written.
 
-    The lock is on a row, on a table, or on the session's own row. `find_locked` tells which rows it
-    was.
+    The lock is on a row, on a table, or on a row of the session itself. `find_locked` tells which
+    rows it was.
     """
 
 
@@ -65,8 +69,13 @@ class IngestStore(Protocol):
         unit: int,
         submissions: Sequence[Submission],
         counts: RefusalCounts | None = None,
+        writer: int = 0,
     ) -> Sequence[Receipt]:
         """Commit everything or nothing; return one receipt per submission, in order.
+
+        Units of different writers may be in flight together; each writer numbers its own. Their
+        workspaces must not overlap: the caller sees to it. A unit that meets rows of another waits
+        for them, and may be refused with RowsLocked.
 
         `counts` has the refusals that earlier units counted and did not write. Those that are due
         are written with this unit. What it leaves is staged there: the caller confirms it once the
@@ -84,15 +93,20 @@ class IngestStore(Protocol):
         locked table.
         """
 
-    async def load_last_unit(self, session: SessionRef) -> int | None:
-        """Return the number of the last unit that this session committed, live or not.
+    async def load_last_unit(self, session: SessionRef, writer: int = 0) -> int | None:
+        """Return the number of the last unit that this writer committed, the session live or not.
 
         None when another session of this shard has begun since. Read on a fresh connection `FOR
         UPDATE`.
         """
 
     async def quarantine(
-        self, session: SessionRef, unit: int, submission: Submission, error: UnitPoisoned
+        self,
+        session: SessionRef,
+        unit: int,
+        submission: Submission,
+        error: UnitPoisoned,
+        writer: int = 0,
     ) -> Sequence[Receipt]:
         """Write this submission's updates to quarantine instead; return its receipt, alone.
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ports.ingest import CommitUnknown, UnitPoisoned
 from storage.faults import CLIENT_SIDE, CommitInDoubt
 from storage.queries import sql
-from storage.unit.dialogue import ingest_unit, quarantine_unit
+from storage.unit.dialogue import UnitNumber, ingest_unit, quarantine_unit
 from storage.unit.locks import locked_rows
 from storage.unit.packing import pack
 from storage.unit.steps import Copy
@@ -32,8 +32,8 @@ T = TypeVar("T")
 class PostgresIngestStore:
     """ports.ingest.IngestStore.
 
-    One unit is in flight at a time, because each takes the session's own row. The gateway may do
-    the work of a call again, and each time it drives a new unit.
+    Each writer has one unit in flight at a time, because each unit takes its writer's row. The
+    gateway may do the work of a call again, and each time it drives a new unit.
     """
 
     def __init__(self, database: Database) -> None:
@@ -45,18 +45,26 @@ class PostgresIngestStore:
         unit: int,
         submissions: Sequence[Submission],
         counts: RefusalCounts | None = None,
+        writer: int = 0,
     ) -> Sequence[Receipt]:
         async def work(connection: Connection) -> list[Receipt]:
-            return await drive(ingest_unit(session, unit, submissions, counts), connection)
+            number = UnitNumber(writer, unit)
+            return await drive(ingest_unit(session, number, submissions, counts), connection)
 
         with _commit_may_be_unknown():
             return await self._database.run(work)
 
     async def quarantine(
-        self, session: SessionRef, unit: int, submission: Submission, error: UnitPoisoned
+        self,
+        session: SessionRef,
+        unit: int,
+        submission: Submission,
+        error: UnitPoisoned,
+        writer: int = 0,
     ) -> Sequence[Receipt]:
         async def work(connection: Connection) -> list[Receipt]:
-            return await drive(quarantine_unit(session, unit, submission, error), connection)
+            number = UnitNumber(writer, unit)
+            return await drive(quarantine_unit(session, number, submission, error), connection)
 
         with _commit_may_be_unknown():
             return await self._database.run(work)
@@ -67,9 +75,9 @@ class PostgresIngestStore:
 
         return await self._database.run(work)
 
-    async def load_last_unit(self, session: SessionRef) -> int | None:
+    async def load_last_unit(self, session: SessionRef, writer: int = 0) -> int | None:
         async def work(connection: Connection) -> Any:
-            return await connection.fetchval(sql("load_last_unit"), session.shard_id, session.epoch)
+            return await connection.fetchval(sql("load_last_unit"), *session, writer)
 
         last_unit: int | None = await self._database.run(work, fresh=True)
         return last_unit

@@ -63,6 +63,7 @@ class PostgresLeaseStore:
 
     async def declare_dead(self, session: SessionRef) -> list[SessionRef]:
         async def work(connection: Connection) -> list[SessionRef]:
+            await connection.fetch(sql("stop_expired_writers"), session.shard_id)
             expired = [
                 row["shard_id"] for row in await connection.fetch(sql("lock_expired"), *session)
             ]

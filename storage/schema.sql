@@ -589,17 +589,27 @@ CREATE TABLE quarantine (
 CREATE INDEX quarantine_workspace_index ON quarantine (workspace_id, quarantine_id);
 CREATE INDEX quarantine_recorded_index ON quarantine (recorded_at); -- for retention
 
--- One row for each shard; epoch counts its sessions. The first statement of every unit updates this
--- row: that is the fence.
+-- One row for each shard; epoch counts its sessions. The first statement of every unit takes this
+-- row in share mode: that is the fence.
 CREATE TABLE sessions (
     shard_id   text PRIMARY KEY,
     epoch      bigint NOT NULL,
     state      text NOT NULL
                CONSTRAINT sessions_state_check CHECK (state IN ('live', 'ended', 'dead')),
-    last_unit  bigint NOT NULL DEFAULT 0,
+    last_unit  bigint NOT NULL DEFAULT 0, -- of a shard of a release before 0026; else 0
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     ended_at   timestamptz,
     boot_id    text -- of the process: identifies a session whose begin was not answered
+) WITH (fillfactor = 70);
+
+-- The last unit that each writer of a shard committed in the session of this epoch: the evidence
+-- after a COMMIT without an answer. Kept apart from sessions, so that units do not wait for each other.
+CREATE TABLE session_writers (
+    shard_id  text CONSTRAINT session_writers_session_fkey REFERENCES sessions,
+    writer    integer, -- from 0
+    epoch     bigint NOT NULL,
+    last_unit bigint NOT NULL DEFAULT 0,
+    PRIMARY KEY (shard_id, writer)
 ) WITH (fillfactor = 70);
 
 -- Renewed every few seconds. Kept apart from sessions, so that a renewal never waits for a unit.

@@ -12,6 +12,7 @@ import orjson
 
 from domain.health_causes import MAX_WAITING_SECONDS
 from domain.model import SessionRef
+from ports.ingest import MAX_WRITERS
 from ports.sessions import Fleet, SessionStart
 from storage.queries import bound, sql
 from storage.registry.devices import devices_call
@@ -43,9 +44,11 @@ class PostgresSessionStore:
         follows = None if after is None else after.epoch
 
         async def work(connection: Connection) -> SessionStart | None:
+            await connection.execute(sql("stop_writers"), shard_id)
             epoch = await connection.fetchval(sql("begin_session"), shard_id, follows, boot_id)
             if epoch is None:
                 return None
+            await connection.execute(sql("begin_writers"), shard_id, epoch, MAX_WRITERS)
             await connection.execute(sql("end_backlogs"), [shard_id])
             begun = await connection.fetchrow(
                 sql("begin_heartbeat"), shard_id, epoch, ttl_seconds, not is_member

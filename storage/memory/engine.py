@@ -2,7 +2,8 @@
 
 Owns when a call may go on and when it fails. A call yields to trio before it looks at anything, as
 a call over the bridge does. From then on a read is synchronous, and so sees one consistent state.
-Writers take turns, which is one of the orders that PostgreSQL's row locks allow.
+Writers take turns, which is one of the orders that PostgreSQL's row locks allow. Units of one
+session may write side by side: the caller gives them different rows, and the overlay checks it.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ from ports.ingest import UnitPoisoned
 from storage.faults import DatabaseAway
 from storage.memory.locks import RowLocks
 from storage.memory.tables import Tables
+from storage.memory.turn import WritersTurn
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from datetime import datetime
 
-    from domain.model import CanonicalUpdate, Submission
+    from domain.model import CanonicalUpdate, SessionRef, Submission
     from storage.unit.steps import Statement
 
     Hook = Callable[[Statement], Awaitable[None]]
@@ -65,7 +67,7 @@ class Engine:
         self.locks = RowLocks()
         self._clock = clock
         self._days_ahead = days_ahead
-        self._writing = trio.Lock()
+        self._turn = WritersTurn()
         self._away_for: float = 0  # calls still to refuse; infinite until `come_back`
         self._fate = CommitFate.ANSWERED
         self._poison: tuple[Callable[[CanonicalUpdate], bool], str] | None = None
@@ -96,20 +98,20 @@ class Engine:
             self._days_ahead = None
 
     @asynccontextmanager
-    async def writing(self) -> AsyncIterator[Tables]:
-        """Begin a call and hold the writers' turn for the block.
+    async def writing(self, session: SessionRef | None = None) -> AsyncIterator[Tables]:
+        """Begin a call and hold the writers' turn for the block: with `session`, beside its units.
 
         Raises DatabaseAway, also if a paused unit keeps the turn.
         """
         await self.arrive()
         with trio.move_on_after(LOCK_SECONDS) as waiting:
-            await self._writing.acquire()
+            await self._turn.acquire(session)
         if waiting.cancelled_caught:
             raise DatabaseAway("55P03: another writer keeps its lock", retry_after=0.1)
         try:
             yield self.tables
         finally:
-            self._writing.release()
+            self._turn.release()
 
     def notify(self, notice: str) -> None:
         """Call every listener with the notice.
@@ -158,5 +160,5 @@ class Engine:
 
     def statistics(self) -> EngineStatistics:
         return EngineStatistics(
-            **self._counts, is_away=self._away_for > 0, is_writing=self._writing.locked()
+            **self._counts, is_away=self._away_for > 0, is_writing=self._turn.is_taken
         )

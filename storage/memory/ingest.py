@@ -12,7 +12,7 @@ from storage.faults import CommitInDoubt
 from storage.memory.engine import CommitFate
 from storage.memory.tables import UnitTables
 from storage.memory.unit import UnitStatements
-from storage.unit.dialogue import ingest_unit, quarantine_unit
+from storage.unit.dialogue import UnitNumber, ingest_unit, quarantine_unit
 from storage.unit.locks import locked_rows
 
 if TYPE_CHECKING:
@@ -42,13 +42,23 @@ class MemoryIngestStore:
         unit: int,
         submissions: Sequence[Submission],
         counts: RefusalCounts | None = None,
+        writer: int = 0,
     ) -> Sequence[Receipt]:
-        return await self._commit(ingest_unit(session, unit, submissions, counts), submissions)
+        number = UnitNumber(writer, unit)
+        return await self._commit(
+            session, ingest_unit(session, number, submissions, counts), submissions
+        )
 
     async def quarantine(
-        self, session: SessionRef, unit: int, submission: Submission, error: UnitPoisoned
+        self,
+        session: SessionRef,
+        unit: int,
+        submission: Submission,
+        error: UnitPoisoned,
+        writer: int = 0,
     ) -> Sequence[Receipt]:
-        return await self._commit(quarantine_unit(session, unit, submission, error), ())
+        number = UnitNumber(writer, unit)
+        return await self._commit(session, quarantine_unit(session, number, submission, error), ())
 
     async def find_locked(self, rows: Collection[Key]) -> Mapping[Key, str]:
         """Return the rows that are held.
@@ -60,15 +70,16 @@ class MemoryIngestStore:
             locked_rows(rows), self._statements(UnitTables(self._engine.tables))
         )
 
-    async def load_last_unit(self, session: SessionRef) -> int | None:
-        async with self._engine.writing() as tables:
-            stored = tables.sessions.get((session.shard_id,))
-            return (
-                stored.last_unit if stored is not None and stored.epoch == session.epoch else None
-            )
+    async def load_last_unit(self, session: SessionRef, writer: int = 0) -> int | None:
+        """Return the number. A unit of another writer that is in flight does not delay it."""
+        async with self._engine.writing(session) as tables:
+            stored = tables.session_writers.get((session.shard_id, writer))
+            return stored.last_unit if stored and stored.epoch == session.epoch else None
 
-    async def _commit(self, unit: Unit, tasted: Sequence[Submission]) -> list[Receipt]:
-        async with self._engine.writing() as tables:
+    async def _commit(
+        self, session: SessionRef, unit: Unit, tasted: Sequence[Submission]
+    ) -> list[Receipt]:
+        async with self._engine.writing(session) as tables:
             overlay = UnitTables(tables)
             receipts = await self._drive(unit, self._statements(overlay))
             self._engine.taste(tasted)

@@ -1,7 +1,7 @@
 """Rows that another transaction has locked, on the twin.
 
 A test holds them, and units wait for them as on PostgreSQL. Owns which statement of a unit takes
-which lock. The twin's writers take turns, so no two units ever meet here.
+which lock. Units in flight together have different rows, so no two of them ever meet here.
 """
 
 from __future__ import annotations

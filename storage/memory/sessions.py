@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import orjson
 
 from domain.model import SessionRef
+from ports.ingest import MAX_WRITERS
 from ports.sessions import Fleet, SessionStart
-from storage.memory.tables import HeartbeatRow, SessionRow
+from storage.memory.tables import HeartbeatRow, SessionRow, WriterRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,9 +44,9 @@ class MemorySessionStore:
             if after is not None and newest > after.epoch and not is_ours:
                 return None
             session = SessionRef(shard_id, max(newest, after.epoch if after else 0) + 1)
-            tables.sessions.put(
-                (shard_id,), SessionRow(session.epoch, "live", 0, now, None, boot_id)
-            )
+            tables.sessions.put((shard_id,), SessionRow(session.epoch, "live", now, None, boot_id))
+            for writer in range(MAX_WRITERS):
+                tables.session_writers.put((shard_id, writer), WriterRow(session.epoch))
             before = tables.heartbeats.get((shard_id,))
             was_live = before is not None and before.expires_at > now
             expires_at = now + _seconds(ttl_seconds)

@@ -103,10 +103,16 @@ class Quarantined(NamedTuple):
 class SessionRow(NamedTuple):
     epoch: int
     state: str
-    last_unit: int
     started_at: datetime
     ended_at: datetime | None = None
     boot_id: str | None = None
+
+
+class WriterRow(NamedTuple):
+    """One row of session_writers."""
+
+    epoch: int
+    last_unit: int = 0
 
 
 class HeartbeatRow(NamedTuple):
@@ -164,16 +170,23 @@ class Overlay(Generic[K, R]):
 
     def __init__(self, table: Table[K, R]) -> None:
         self._table = table
+        self._read: dict[K, R | None] = {}
         self._written: dict[K, R] = {}
 
     def get(self, key: K) -> R | None:
-        return self._written[key] if key in self._written else self._table.get(key)
+        if key in self._written:
+            return self._written[key]
+        return self._read.setdefault(key, self._table.get(key))
 
     def put(self, key: K, row: R) -> None:
+        self._read.setdefault(key, self._table.get(key))
         self._written[key] = row
 
     def apply(self) -> None:
+        """Write. A row that was changed since this unit read it is a bug: two units shared it."""
         for key, row in self._written.items():
+            if self._table.get(key) is not self._read[key]:
+                raise AssertionError(f"two units in flight wrote {key}")
             self._table.put(key, row)
 
 
@@ -199,6 +212,7 @@ class Tables:
     rejections: Table[tuple[str, bytes], RejectionRow] = field(default_factory=Table)
     quarantine: Table[tuple[str, int], Quarantined] = field(default_factory=Table)
     sessions: Table[tuple[str], SessionRow] = field(default_factory=Table)
+    session_writers: Table[tuple[str, int], WriterRow] = field(default_factory=Table)
     heartbeats: Table[tuple[str], HeartbeatRow] = field(default_factory=Table)
     leases: Table[tuple[Resource], LeaseRow] = field(default_factory=Table)
     made_at: dict[str, datetime] = field(
@@ -244,7 +258,7 @@ class UnitTables:
 
     def __init__(self, committed: Tables) -> None:
         self.committed = committed
-        self.sessions = Overlay(committed.sessions)
+        self.session_writers = Overlay(committed.session_writers)
         self.device_state = Overlay(committed.device_state)
         self.device_events = Overlay(committed.device_events)
         self.snapshots = Overlay(committed.snapshots)
@@ -257,7 +271,7 @@ class UnitTables:
 
     def commit(self) -> None:
         """Apply every write at once: no other task runs in between."""
-        self.sessions.apply()
+        self.session_writers.apply()
         self.device_state.apply()
         self.device_events.apply()
         self.snapshots.apply()

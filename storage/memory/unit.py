@@ -21,7 +21,14 @@ from ports.reads import EventRow, RejectionRow
 from storage.documents import read_readings
 from storage.faults import CLIENT_SIDE, explain_error
 from storage.memory.counting import count_devices
-from storage.memory.tables import DeviceEdge, DeviceState, Edge, Quarantined, Snapshot
+from storage.memory.tables import (
+    DeviceEdge,
+    DeviceState,
+    Edge,
+    Quarantined,
+    Snapshot,
+    WriterRow,
+)
 from storage.queries import PARAMETERS
 from storage.rows import dump_spans
 from storage.unit.rows import (
@@ -75,11 +82,14 @@ class UnitStatements:
             return method(**dict(zip(names, statement.args, strict=True)))
         return method(*statement.args)
 
-    def fence(self, shard_id: str, epoch: int, unit: int) -> Rows:
-        session = self._tables.sessions.get((shard_id,))
-        if session is None or session.epoch != epoch or session.state != "live":
+    def fence(self, shard_id: str, epoch: int, writer: int, unit: int) -> Rows:
+        mine = self._tables.session_writers.get((shard_id, writer))
+        session = self._tables.committed.sessions.get((shard_id,))
+        if mine is None or session is None or session.state != "live":
             return []
-        self._tables.sessions.put((shard_id,), session._replace(last_unit=unit))
+        if not mine.epoch == session.epoch == epoch:
+            return []
+        self._tables.session_writers.put((shard_id, writer), WriterRow(epoch, unit))
         return [(self._now(), "500ms")]
 
     # --- Devices

@@ -19,7 +19,7 @@ from storage.faults import MISSING_RIGHT, explain_error
 if TYPE_CHECKING:
     from storage.gateway import Connection, Database
 
-EXPECTED_VERSION = "0027"
+EXPECTED_VERSION = "0028"
 MIGRATE_SECONDS = 600.0
 # Alembic's context is global to the process. Between processes, the database's lock decides.
 _ONE_AT_A_TIME = threading.Lock()

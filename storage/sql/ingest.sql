@@ -4,12 +4,21 @@
 
 -- name: fence
 -- This statement comes first. A transaction that declares this session dead then either waits for
--- this unit, or has committed before it, and the unit writes nothing. From here to its end, the
--- transaction waits at most 0.5 s for each lock: a unit of another shard holds its rows for less,
--- and all other submissions of this shard wait behind this unit.
-UPDATE sessions SET last_unit = $3
-WHERE shard_id = $1 AND epoch = $2 AND state = 'live'
-RETURNING clock_timestamp(), set_config('lock_timeout', '500ms', true);
+-- this unit, or has committed before it, and the unit writes nothing. The unit takes its writer's
+-- row and then, in share mode, the session's. So units of two writers do not wait for each other.
+-- If the session's row was changed while this statement waited, PostgreSQL checks epoch and state
+-- again on the new row; FOR KEY SHARE would not wait at all. From here to its end, the transaction
+-- waits at most 0.5 s for each lock: a unit of another shard holds its rows for less, and other
+-- submissions of the same workspaces wait behind this unit.
+WITH mine AS (
+    UPDATE session_writers SET last_unit = $4
+    WHERE shard_id = $1 AND epoch = $2 AND writer = $3
+    RETURNING shard_id, epoch
+)
+SELECT clock_timestamp(), set_config('lock_timeout', '500ms', true)
+FROM mine JOIN sessions s ON s.shard_id = mine.shard_id AND s.epoch = mine.epoch
+WHERE s.state = 'live'
+FOR SHARE OF s;
 
 -- name: resolve_external_ids
 -- Runs only if an update or an invalid item names its device by the provider's id. Returns that
@@ -262,6 +271,7 @@ SELECT * FROM unnest(:workspace_id::text[], :provider_id::text[], :device_id::te
 
 -- name: load_last_unit
 -- FOR UPDATE waits for the backend whose COMMIT was not answered; after that the result is final.
--- The session's state does not matter: the row of a session that was declared dead meanwhile still
--- holds its last unit.
-SELECT last_unit FROM sessions WHERE shard_id = $1 AND epoch = $2 FOR UPDATE;
+-- It waits for no other writer. The session's state does not matter: the rows of a session that was
+-- declared dead meanwhile still hold the last units.
+SELECT last_unit FROM session_writers
+WHERE shard_id = $1 AND epoch = $2 AND writer = $3 FOR UPDATE;

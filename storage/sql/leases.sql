@@ -29,8 +29,17 @@ SELECT workspace_id, active, owned, token,
 FROM seen
 WHERE CASE WHEN owned THEN shard_id = $1 AND epoch = $2 ELSE active END;
 
+-- name: stop_expired_writers
+-- Waits for the units in flight of the sessions that lock_expired will find, and holds up their later
+-- ones, as stop_writers does.
+SELECT FROM session_writers w JOIN sessions s ON s.shard_id = w.shard_id
+JOIN heartbeats h ON h.shard_id = s.shard_id AND h.epoch = s.epoch
+WHERE s.state = 'live' AND h.expires_at <= clock_timestamp() AND s.shard_id <> $1
+ORDER BY w.shard_id, w.writer
+FOR UPDATE OF w;
+
 -- name: lock_expired
--- Waits for the unit in flight of each expired session, in key order. The row of the asking session
+-- Waits for other writes of each expired session, in key order. The row of the asking session
 -- is only read, never locked: its units must not wait while it waits here. The asking session must
 -- itself be live with a heartbeat that has not expired: a shard that was silent as long as the
 -- others must not declare them dead.

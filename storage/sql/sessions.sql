@@ -1,8 +1,14 @@
 -- A shard's own rows: one session, one heartbeat.
 
+-- name: stop_writers
+-- Waits for the units of the former epoch that are in flight, and holds up every later one. A unit
+-- takes its writer's row first, so no unit can pass the fence from here on. Waiting for the session's
+-- row alone could take for ever: units of two writers overlap, and PostgreSQL grants share locks
+-- beside those that are held, past a transaction that waits for all of them.
+SELECT FROM session_writers WHERE shard_id = $1 ORDER BY writer FOR UPDATE;
+
 -- name: begin_session
--- Waits for a unit of the former epoch that is still in flight, and makes every later unit of that
--- epoch fail. A rejoin names the epoch that it follows, so that it never takes the row from a later
+-- Makes every later unit of the former epoch fail. A rejoin names the epoch that it follows, so that it never takes the row from a later
 -- boot. A newer epoch with this process's own boot_id may be followed: it is one that this process
 -- began without receiving the answer. After a failover that lost data, the stored epoch may be
 -- smaller, or the row may be missing. The epoch grows all the same, so that no two sessions have
@@ -14,6 +20,13 @@ SET epoch = greatest(s.epoch, $2) + 1, state = 'live', last_unit = 0,
     started_at = clock_timestamp(), ended_at = NULL, boot_id = excluded.boot_id
 WHERE $2 IS NULL OR s.epoch <= $2 OR s.boot_id = $3
 RETURNING epoch;
+
+-- name: begin_writers
+-- A row for each writer that a release may use, made before its first unit: a unit in doubt is asked
+-- for by its row. Units are numbered anew.
+INSERT INTO session_writers (shard_id, writer, epoch)
+SELECT $1, writer, $2 FROM generate_series(0, $3::integer - 1) AS writer
+ON CONFLICT (shard_id, writer) DO UPDATE SET epoch = excluded.epoch, last_unit = 0;
 
 -- name: begin_heartbeat
 -- clock_timestamp() rather than now(): the transaction may have waited in begin_session.
@@ -115,7 +128,12 @@ SELECT provider_id, cursor, roster_begun_at FROM connection_state WHERE workspac
 
 -- name: load_shards
 -- Latest expiry first, so that live shards come first.
-SELECT s.shard_id, s.epoch, s.state, s.last_unit, s.started_at, s.ended_at, h.beat_at,
-       h.expires_at, h.statistics, h.draining
+-- A release without writers of its own counts its units in sessions.
+SELECT s.shard_id, s.epoch, s.state, s.last_unit + coalesce(w.units, 0) AS last_unit,
+       s.started_at, s.ended_at, h.beat_at, h.expires_at, h.statistics, h.draining
 FROM sessions s LEFT JOIN heartbeats h ON h.shard_id = s.shard_id AND h.epoch = s.epoch
+LEFT JOIN LATERAL (
+    SELECT sum(last_unit)::bigint AS units FROM session_writers
+    WHERE shard_id = s.shard_id AND epoch = s.epoch
+) AS w ON true
 ORDER BY h.expires_at DESC NULLS LAST, s.shard_id;

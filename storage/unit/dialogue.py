@@ -12,7 +12,7 @@ fence -> resolve external ids -> lock devices -> judge in mailbox order -> devic
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from domain.model import Outcome, Reason, Receipt, Result
 from domain.refusals import RefusalCounts
@@ -32,12 +32,20 @@ if TYPE_CHECKING:
     from ports.ingest import UnitPoisoned
     from storage.unit.steps import Rows, Steps
 
+
+class UnitNumber(NamedTuple):
+    """Which unit of its session this is. Each writer of a session numbers its own, from 1."""
+
+    writer: int
+    number: int
+
+
 FENCED = Result(Outcome.REJECTED, Reason.FENCED, detail="collected under a session that is over")
 
 
 def ingest_unit(
     session: SessionRef,
-    unit: int,
+    unit: UnitNumber,
     submissions: Sequence[Submission],
     counts: RefusalCounts | None = None,
 ) -> Generator[Statement, Rows, list[Receipt]]:
@@ -58,7 +66,7 @@ def ingest_unit(
     for submission in submissions:
         judged = not submission.is_stale(session)
         results = devices.judge(submission) if judged else devices.refuse(submission, FENCED)
-        receipts.append(Receipt(unit, now, results, judged))
+        receipts.append(Receipt(unit.number, now, results, judged))
     yield from devices.write(session)
     yield from _write_connections(live, now)
     yield from _end_cycles([submission.cycle for submission in live if submission.cycle], session)
@@ -68,7 +76,7 @@ def ingest_unit(
 
 
 def quarantine_unit(
-    session: SessionRef, unit: int, submission: Submission, error: UnitPoisoned
+    session: SessionRef, unit: UnitNumber, submission: Submission, error: UnitPoisoned
 ) -> Generator[Statement, Rows, list[Receipt]]:
     """Write the submission's updates to quarantine, under the fence and the number of a unit.
 
@@ -85,11 +93,11 @@ def quarantine_unit(
     if not submission.is_replay:
         yield from append("append_quarantine", rows or [quarantine_facts(submission, detail)])
     result = Result(Outcome.QUARANTINED, Reason.DATA_ERROR, detail=error.sqlstate)
-    return [Receipt(unit, now, (result,) * len(submission.updates), facts_written=False)]
+    return [Receipt(unit.number, now, (result,) * len(submission.updates), facts_written=False)]
 
 
-def _pass_fence(session: SessionRef, unit: int) -> Generator[Statement, Rows, datetime]:
-    rows = yield Statement("fence", (session.shard_id, session.epoch, unit))
+def _pass_fence(session: SessionRef, unit: UnitNumber) -> Generator[Statement, Rows, datetime]:
+    rows = yield Statement("fence", (*session, *unit))
     if not rows:
         raise SessionFenced(f"shard {session.shard_id}, epoch {session.epoch}: no longer live")
     ((now, *_),) = rows

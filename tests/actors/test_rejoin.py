@@ -50,13 +50,14 @@ class Hesitant:
         unit: int,
         submissions: Sequence[Submission],
         counts: RefusalCounts | None = None,
+        writer: int = 0,
     ) -> Sequence[Receipt]:
-        return await self._store.commit_unit(session, unit, submissions, counts)
+        return await self._store.commit_unit(session, unit, submissions, counts, writer)
 
-    async def load_last_unit(self, session: SessionRef) -> int | None:
+    async def load_last_unit(self, session: SessionRef, writer: int = 0) -> int | None:
         self.asked.set()
         await self.may_speak.wait()
-        return await self._store.load_last_unit(session)
+        return await self._store.load_last_unit(session, writer)
 
     async def quarantine(self, *args: object) -> Sequence[Receipt]:
         raise NotImplementedError

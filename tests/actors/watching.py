@@ -30,18 +30,19 @@ class Watched:
         unit: int,
         submissions: Sequence[Submission],
         counts: RefusalCounts | None = None,
+        writer: int = 0,
     ) -> Sequence[Receipt]:
         self.attempts.append((trio.current_time(), unit, len(submissions)))
         if self.crashes:
             await trio.lowlevel.checkpoint()
             raise self.crashes.pop()
-        return await self._store.commit_unit(session, unit, submissions, counts)
+        return await self._store.commit_unit(session, unit, submissions, counts, writer)
 
     async def find_locked(self, rows: Collection[Key]) -> Mapping[Key, str]:
         return await self._store.find_locked(rows)
 
-    async def load_last_unit(self, session: SessionRef) -> int | None:
-        return await self._store.load_last_unit(session)
+    async def load_last_unit(self, session: SessionRef, writer: int = 0) -> int | None:
+        return await self._store.load_last_unit(session, writer)
 
     async def quarantine(self, *args: Any) -> Sequence[Receipt]:
         return await self._store.quarantine(*args)

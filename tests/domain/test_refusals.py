@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.refusals import MAX_DUE, RefusalCount, RefusalCounts, RefusalKey
+from domain.refusals import MAX_DUE, RefusalCount, RefusalCounts, RefusalKey, RefusalPlan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -201,3 +201,71 @@ def test_no_key_is_written_twice_within_a_minute(units: list[tuple[float, int]])
             assert now - last.get(row, -60.0) >= 59.999
             last[row] = now
     assert counts.statistics().lost == 0
+
+
+# --- two writers whose units are in flight together
+
+
+def test_counts_that_one_writer_writes_are_left_alone_by_another() -> None:
+    one = RefusalCounts()
+    other = RefusalCounts(beside=one)
+    refuse(one, 0)
+    refuse(one, 1)
+    due = NOON + timedelta(seconds=61)
+    plan = one.plan({}, due)
+    assert (plan.rows[key()].occurrences, other.plan({}, due).rows) == (1, {})
+    one.unstage()
+    assert other.plan({}, due).rows == plan.rows
+
+
+def test_a_refusal_beside_the_count_in_flight_is_kept() -> None:
+    one = RefusalCounts()
+    other = RefusalCounts(beside=one)
+    refuse(one, 0)
+    refuse(one, 1)
+    plan = one.plan({}, NOON + timedelta(seconds=61))
+    one.stage(plan, set(plan.rows))
+    assert refuse(other, 61) == {}
+    one.confirm()
+    assert (one.waiting, one.statistics().written) == (1, 2)
+    assert refuse(other, 122)[key()].occurrences == 2
+
+
+TWO_WRITERS = st.lists(
+    st.tuples(
+        st.floats(0, 90),
+        st.integers(0, 1),  # the writer that goes on: it plans, or ends what it planned
+        st.lists(st.integers(0, 3)),  # a bus of this writer for each refusal
+        st.sampled_from(["committed", "failed", "locked"]),
+    ),
+    max_size=60,
+)
+
+
+@given(TWO_WRITERS)
+def test_two_writers_together_lose_no_refusal_and_write_none_twice(
+    steps: list[tuple[float, int, list[int], str]],
+) -> None:
+    one = RefusalCounts(max_keys=5)
+    writers, now, counted = (one, RefusalCounts(beside=one)), 0.0, 0
+    written: Counter[RefusalKey] = Counter()
+    plans: dict[int, RefusalPlan] = {}
+    for pause, number, buses, fate in [*steps, (0, 0, [], "failed"), (0, 1, [], "failed")]:
+        now += pause
+        counts, plan = writers[number], plans.pop(number, None)
+        if plan is None:
+            refused = {
+                key(f"bus-{number}-{bus}"): count(n, now) for bus, n in Counter(buses).items()
+            }
+            plans[number] = counts.plan(refused, NOON + timedelta(seconds=now))
+            counts.stage(plans[number], plans[number].rows.keys())
+        elif fate == "failed":
+            counts.unstage()
+        else:
+            rows = plan.rows if fate == "committed" else {}
+            counts.stage(plan, rows.keys())
+            counts.confirm()
+            written.update({row: refusal.occurrences for row, refusal in rows.items()})
+            own = [*plan.rows.items(), *plan.kept.items()]
+            counted += sum(refusal.occurrences for _, refusal in own) - sum(plan.waited.values())
+    assert written.total() + one.waiting + one.statistics().lost == counted

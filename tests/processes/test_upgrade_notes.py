@@ -48,10 +48,10 @@ async def test_the_notes_lead_from_0_1_to_this_release(of_release_0_1: Mapping[s
     after = await run(of_release_0_1, "config", "check", "--connect")
 
     assert before[0] == 1
-    assert "schema version 0004, this release needs 0027" in before[1]
+    assert "schema version 0004, this release needs 0028" in before[1]
     assert too_early[0] != 0
     assert "run `lastheard migrate`" in too_early[1]
     assert migrated[0] == again[0] == after[0] == 0
-    for said in (migrated[1].splitlines()[-1], "schema: 0027, as this release needs"):
+    for said in (migrated[1].splitlines()[-1], "schema: 0028, as this release needs"):
         assert said in NOTES
-    assert "schema: 0027, as this release needs" in after[1]
+    assert "schema: 0028, as this release needs" in after[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
@@ -10,7 +11,7 @@ import trio
 from storage.gateway import Database
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from storage.gateway import Connection
 
@@ -46,3 +47,20 @@ async def wait_until_somebody_waits_for_a_lock(database: Database) -> None:
     with trio.fail_after(5):
         while not await database.run(lambda connection: connection.fetch(WAITING)):
             pass
+
+
+@asynccontextmanager
+async def transaction(database: Database, statement: str, *args: object) -> AsyncIterator[None]:
+    """Carry out the statement, and commit at the end of the block, as a paused unit would."""
+    began, go_on = trio.Event(), asyncio.Event()
+
+    async def work(connection: Connection) -> None:
+        await connection.execute(statement, *args)
+        began.set()
+        await go_on.wait()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(database.run, work)
+        await began.wait()
+        yield
+        go_on.set()

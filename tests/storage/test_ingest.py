@@ -15,6 +15,7 @@ from domain.refusals import RefusalCounts
 from ports.ingest import CommitUnknown, UnitPoisoned
 from storage.faults import DatabaseAway
 from storage.gateway import Database, open_bridge
+from storage.queries import sql
 from storage.timeouts import Timeouts
 from tests.conftest import Stores, make_postgres_stores
 from tests.storage.fixtures import WORKSPACE, Cast, begin, draft, populate, submission
@@ -70,7 +71,7 @@ async def test_a_successor_waits_for_the_unit_in_flight(cast: Cast, database: Da
     fence_passed = trio.Event()
 
     async def slow_unit(connection: Connection) -> None:
-        await connection.execute("UPDATE sessions SET last_unit = 9 WHERE shard_id = 'shard-1'")
+        await connection.execute(sql("fence"), "shard-1", 1, 0, 9)
         fence_passed.set()
         await connection.fetchval("SELECT pg_sleep(0.2)")
         order.append("unit")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,17 +12,14 @@ from ports.sessions import VitalSigns
 from storage.faults import DatabaseAway
 from storage.gateway import Database
 from storage.leases import PostgresLeaseStore
-from storage.queries import bound
+from storage.queries import bound, sql
 from storage.timeouts import Timeouts
 from tests.conftest import make_postgres_stores
 from tests.storage.fixtures import WORKSPACE, Cast, begin, populate
-from tests.storage.pauses import SlowCommit, wait_until_somebody_waits_for_a_lock
+from tests.storage.pauses import SlowCommit, transaction, wait_until_somebody_waits_for_a_lock
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from domain.model import SessionRef
-    from storage.gateway import Connection
 
 MANY = [workspace_resource(f"w-{number:04}") for number in range(1000)]
 MAKE_MANY = """
@@ -49,24 +44,7 @@ async def fetch(database: Database, statement: str) -> list[tuple[Any, ...]]:
     ]
 
 
-@asynccontextmanager
-async def transaction(database: Database, statement: str, *args: object) -> AsyncIterator[None]:
-    """Carry out the statement, and commit at the end of the block, as a paused unit would."""
-    began, go_on = trio.Event(), asyncio.Event()
-
-    async def work(connection: Connection) -> None:
-        await connection.execute(statement, *args)
-        began.set()
-        await go_on.wait()
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(database.run, work)
-        await began.wait()
-        yield
-        go_on.set()
-
-
-UNIT = "UPDATE sessions SET last_unit = 7 WHERE shard_id = 'shard-1'"
+UNIT = (sql("fence"), "shard-1", 1, 0, 7)
 
 
 async def test_declaring_dead_waits_for_the_unit_in_flight(cast: Cast, database: Database) -> None:
@@ -77,13 +55,15 @@ async def test_declaring_dead_waits_for_the_unit_in_flight(cast: Cast, database:
     async def declare() -> None:
         dead.extend(await cast.stores.leases.declare_dead(successor))
 
-    async with trio.open_nursery() as nursery, transaction(database, UNIT):
+    async with trio.open_nursery() as nursery, transaction(database, *UNIT):
         nursery.start_soon(declare)
         await wait_until_somebody_waits_for_a_lock(database)
         assert dead == []
     assert dead == [cast.session]
     assert await fetch(
-        database, "SELECT state, last_unit FROM sessions WHERE shard_id = 'shard-1'"
+        database,
+        "SELECT state, w.last_unit FROM sessions JOIN session_writers w USING (shard_id)"
+        " WHERE shard_id = 'shard-1' AND writer = 0",
     ) == [("dead", 7)]
 
 
@@ -92,7 +72,7 @@ async def test_who_renews_while_it_is_being_declared_dead_lives_on(
 ) -> None:
     successor = (await begin(cast.stores, "shard-2")).session
     await execute(database, EXPIRE)
-    async with trio.open_nursery() as nursery, transaction(database, UNIT):
+    async with trio.open_nursery() as nursery, transaction(database, *UNIT):
         nursery.start_soon(cast.stores.leases.declare_dead, successor)
         await wait_until_somebody_waits_for_a_lock(database)
         assert await cast.stores.sessions.beat(
@@ -169,7 +149,7 @@ async def test_a_unit_that_hangs_delays_its_own_declaration_only(
             with pytest.raises(DatabaseAway, match="55P03"):
                 await PostgresLeaseStore(impatient).declare_dead(successor)
 
-        async with transaction(database, UNIT):
+        async with transaction(database, *UNIT):
             nursery.start_soon(declare)
             await wait_until_somebody_waits_for_a_lock(database)
             # The successor's own units and its renewals go on meanwhile.

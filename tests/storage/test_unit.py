@@ -23,7 +23,7 @@ from domain.model import (
 from domain.resource import workspace_resource
 from ports.ingest import SessionFenced, UnitPoisoned
 from storage.unit.devices import VersionMismatch
-from storage.unit.dialogue import ingest_unit, quarantine_unit
+from storage.unit.dialogue import UnitNumber, ingest_unit, quarantine_unit
 from storage.unit.rows import ConnectionRow
 from storage.unit.steps import Copy
 from tests.statements import named
@@ -71,7 +71,7 @@ class Dialogue:
 
     def run(self, *submissions: Submission) -> list[list[str]]:
         """Run a unit, and return the results of each submission as words."""
-        unit = ingest_unit(SESSION, 3, submissions)
+        unit = ingest_unit(SESSION, UnitNumber(0, 3), submissions)
         rows: Any = None
         try:
             while True:
@@ -105,7 +105,7 @@ def test_an_accepted_update_takes_five_statements_in_order() -> None:
         "write_snapshots",
         "append_events",
     ]
-    assert dialogue.said["fence"] == ("shard-1", 7, 3)
+    assert dialogue.said["fence"] == ("shard-1", 7, 0, 3)
 
 
 def everything() -> Submission:
@@ -361,9 +361,12 @@ def test_a_summary_that_json_cannot_hold_is_poison() -> None:
 
 def test_quarantine_keeps_each_update_as_a_row_under_the_fence() -> None:
     unit = quarantine_unit(
-        SESSION, 4, submission(update(), update("bus-2")), UnitPoisoned("22P05", "NUL")
+        SESSION,
+        UnitNumber(1, 4),
+        submission(update(), update("bus-2")),
+        UnitPoisoned("22P05", "NUL"),
     )
-    assert next(unit) == ("fence", ("shard-1", 7, 4))
+    assert next(unit) == ("fence", ("shard-1", 7, 1, 4))
     name, args = unit.send([(NOON,)])
     arrays = dict(zip(columns_taken(name), args, strict=True))
     assert name == "append_quarantine"
@@ -376,7 +379,7 @@ def test_quarantine_keeps_each_update_as_a_row_under_the_fence() -> None:
 
 def test_facts_that_are_poison_by_themselves_leave_a_row_too() -> None:
     facts = submission(cursor=CursorAdvance(WORKSPACE, PROVIDER, "\x00"))
-    unit = quarantine_unit(SESSION, 4, facts, UnitPoisoned("22021", "NUL"))
+    unit = quarantine_unit(SESSION, UnitNumber(0, 4), facts, UnitPoisoned("22021", "NUL"))
     next(unit)
     name, args = unit.send([(NOON,)])
     assert (name, dict(zip(columns_taken(name), args, strict=True))["workspace_id"]) == (
