@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from runtime.mailbox import LaneLimits
+from runtime.mailbox_lane import LaneLimits
 
 if TYPE_CHECKING:
     from domain.model import Submission

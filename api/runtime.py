@@ -14,7 +14,7 @@ from api.record_models import RecordModels
 from api.services import ApiServices
 from api.shapes import AnswerModel
 from ports.sessions import VitalSigns
-from runtime.mailbox import LaneStatistics
+from runtime.mailbox_lane import LaneStatistics
 
 _NAMES = {"Mapping": Mapping, "LaneStatistics": LaneStatistics}
 _VITAL_SIGNS: Any = RecordModels(_NAMES).of(VitalSigns)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from domain.model import Device, ProviderConnection, SessionRef, Workspace
-    from runtime.mailbox import LaneStatistics
+    from runtime.mailbox_lane import LaneStatistics
 
 
 class SessionStart(NamedTuple):

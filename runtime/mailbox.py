@@ -27,18 +27,23 @@ hold that is not used ends at the next drain. As a result, parked senders always
 which it has been served, in size divided by weight. The lane that is furthest behind is next
 (start-time fair queueing, Goyal, Vin and Cheng 1996). The points are kept from one batch to the
 next. A lane that was idle resumes at the current point, so it earns no credit while it is idle.
+
+**Items passed over.** A receiver may admit some items and pass over others. Those wait on in front
+of their lane, in order, and are asked about first in the next batch. A lane hands out nothing from
+behind them once `MAX_PASSED_SIZE` was passed over, so asking costs little however long the lane is.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import trio
 
+from runtime.mailbox_lane import Lane, LaneLimits, LaneStatistics, Parked
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 T = TypeVar("T")
 
@@ -55,39 +60,6 @@ class MailboxClosed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class LaneLimits:
-    """The limits of one lane.
-
-    `capacity` is in units of size. `weight` is the lane's share of what is drained while other
-    lanes have items, too.
-    """
-
-    capacity: int
-    weight: int
-
-    def __post_init__(self) -> None:
-        if self.capacity < 1 or self.weight < 1:
-            raise ValueError(f"a lane needs a capacity and a weight of at least 1, not {self}")
-
-
-@dataclass(frozen=True, slots=True)
-class LaneStatistics:
-    """One lane as it is now, and its totals. Sizes are in units of size (updates)."""
-
-    waiting_items: int
-    waiting_size: int  # of the items that wait and of those set aside
-    set_aside_size: int  # received, and kept by the receiver for later
-    capacity: int
-    weight: int
-    peak_size: int  # the largest waiting_size so far
-    parked_senders: int  # waiting for room
-    accepted_items: int  # total
-    accepted_size: int  # total
-    refused_items: int  # total; by `send_nowait`, for want of room
-    oldest_waiting_seconds: float  # 0 if nothing waits
-
-
-@dataclass(frozen=True, slots=True)
 class MailboxStatistics:
     """All lanes of a mailbox."""
 
@@ -96,104 +68,11 @@ class MailboxStatistics:
     lanes: Mapping[str, LaneStatistics]  # by name
 
 
-@dataclass(slots=True)
-class _Parked(Generic[T]):
-    item: T
-    size: int
-    since: float
-    refused: bool = False
+class _Receiver(NamedTuple):
+    """A receiver that waits for items of at least `min_size` together."""
 
-
-class _Lane(Generic[T]):
-    """One lane's queue, its parked senders and its counters. It decides and never waits."""
-
-    __slots__ = (
-        "accepted_items",
-        "accepted_size",
-        "capacity",
-        "guest_room",
-        "guest_wants",
-        "held_last_drain",
-        "parked",
-        "peak_size",
-        "queue",
-        "refused_items",
-        "served",
-        "set_aside",
-        "size",
-        "weight",
-    )
-
-    def __init__(self, limits: LaneLimits) -> None:
-        self.capacity = limits.capacity
-        self.weight = limits.weight
-        self.queue: deque[tuple[T, int, float]] = deque()  # item, size, waiting since
-        self.size = 0  # of the items queued and set aside
-        self.set_aside = 0
-        self.served = 0.0
-        self.parked: OrderedDict[trio.lowlevel.Task, _Parked[T]] = OrderedDict()
-        self.guest_wants = 0  # size of the largest send_nowait refused since the last drain
-        self.guest_room = 0  # room that a send_nowait may take although senders are parked
-        self.held_last_drain = False
-        self.peak_size = 0
-        self.accepted_items = 0
-        self.accepted_size = 0
-        self.refused_items = 0
-
-    def has_room_for(self, size: int) -> bool:
-        return self.size + size <= self.capacity or not self.size
-
-    def admits_guest(self, size: int) -> bool:
-        """Return whether a `send_nowait` of this size is admitted; if not, note its size."""
-        if self.has_room_for(size) and (not self.parked or size <= self.guest_room):
-            self.guest_room = max(0, self.guest_room - size)
-            return True
-        self.guest_wants = max(self.guest_wants, size)
-        self.refused_items += 1
-        return False
-
-    def next_parked(self, held: int) -> trio.lowlevel.Task | None:
-        """Return the parked sender whose turn it is, or None.
-
-        None is also returned if it does not fit beside the room held back for `send_nowait`.
-        """
-        for task, parked in self.parked.items():
-            if not self.size or self.size + parked.size + held <= self.capacity:
-                return task
-            break
-        return None
-
-    def hold_for_guests(self) -> int:
-        """Return the room to hold back for `send_nowait` in this drain.
-
-        Room is held back in every second drain, and only if a `send_nowait` was refused.
-        """
-        held = 0 if self.held_last_drain else self.guest_wants
-        self.held_last_drain = held > 0
-        self.guest_wants = 0
-        return held
-
-    def oldest_since(self) -> float | None:
-        """Return when the longest waiting item or parked sender began to wait."""
-        first = [self.queue[0][2]] if self.queue else []
-        first += [parked.since for parked in list(self.parked.values())[:1]]
-        return min(first, default=None)
-
-    def statistics(self) -> LaneStatistics:
-        since = self.oldest_since()
-        return LaneStatistics(
-            waiting_items=len(self.queue),
-            waiting_size=self.size,
-            set_aside_size=self.set_aside,
-            capacity=self.capacity,
-            weight=self.weight,
-            peak_size=self.peak_size,
-            parked_senders=len(self.parked),
-            accepted_items=self.accepted_items,
-            accepted_size=self.accepted_size,
-            refused_items=self.refused_items,
-            oldest_waiting_seconds=0.0 if since is None else trio.current_time() - since,
-        )
+    min_size: int
+    woken: trio.Event
 
 
 class Mailbox(Generic[T]):
@@ -209,11 +88,12 @@ class Mailbox(Generic[T]):
     def __init__(self, lanes: Mapping[str, LaneLimits]) -> None:
         if not lanes:
             raise ValueError("a mailbox needs at least one lane")
-        self._lanes: dict[str, _Lane[T]] = {name: _Lane(limits) for name, limits in lanes.items()}
+        self._lanes: dict[str, Lane[T]] = {name: Lane(limits) for name, limits in lanes.items()}
         self._in_order = tuple(self._lanes.values())
-        self._receivers = trio.lowlevel.ParkingLot()
+        self._receivers: list[_Receiver] = []
         self._served = 0.0  # current point of the round: where the lane served last began its turn
         self._waiting_items = 0
+        self._queued_size = 0  # of everything that waits, without what was set aside
         self._closed = False
 
     def send_nowait(self, lane: str, item: T, size: int) -> None:
@@ -243,24 +123,42 @@ class Mailbox(Generic[T]):
             raise MailboxClosed("the mailbox is closed")
         size = max(size, 1)
         if box.parked or not box.has_room_for(size):
-            await self._park(box, _Parked(item, size, trio.current_time()))
+            await self._park(box, Parked(item, size, trio.current_time()))
         else:
             self._put(box, item, size, trio.current_time())
             await trio.lowlevel.cancel_shielded_checkpoint()
 
-    async def receive_batch(self, max_size: int) -> list[T]:
+    async def receive_batch(
+        self,
+        max_size: int,
+        *,
+        min_size: int = 1,
+        choose: Callable[[], Callable[[T], bool]] | None = None,
+    ) -> list[T]:
         """Wait for items, then take whole items of up to `max_size` units, but at least one item.
+
+        Waits until items of `min_size` units are there, or the mailbox is closed. `choose` is
+        called then, and returns which items are admitted: it is asked about each item once, in the
+        order of the lanes. The batch is empty if it admits none.
 
         Has no deadline of its own: an actor may wait for work for ever. Raises MailboxClosed when
         the mailbox is closed and empty.
         """
         await trio.lowlevel.checkpoint()
-        while not self._waiting_items:
+        while not self._waiting_items or (self._queued_size < min_size and not self._closed):
             if self._closed:
                 raise MailboxClosed("the mailbox is closed and empty")
-            await self._receivers.park()
+            await self._wait_for_items(min_size)
         # No checkpoint from here on, so that every item taken reaches the caller.
-        return self._take(max_size)
+        return self._take(max_size, choose() if choose is not None else _admit)
+
+    async def _wait_for_items(self, min_size: int) -> None:
+        receiver = _Receiver(min_size, trio.Event())
+        self._receivers.append(receiver)
+        try:
+            await receiver.woken.wait()
+        finally:
+            self._receivers.remove(receiver)
 
     def set_aside(self, lane: str, size: int) -> None:
         """Count a received item against its lane again, because the receiver keeps it for later."""
@@ -280,7 +178,7 @@ class Mailbox(Generic[T]):
 
     def take_all(self) -> list[T]:
         """Take all items at once, because no more will be received. Never blocks."""
-        return self._take(self.waiting_size) if self._waiting_items else []
+        return self._take(self.waiting_size, _admit) if self._waiting_items else []
 
     def close(self) -> None:
         """Take no more items.
@@ -294,7 +192,8 @@ class Mailbox(Generic[T]):
                 task, parked = box.parked.popitem(last=False)
                 parked.refused = True
                 trio.lowlevel.reschedule(task)
-        self._receivers.unpark_all()
+        for receiver in self._receivers:
+            receiver.woken.set()
 
     def oldest_waiting_seconds(self) -> float:
         """Return the seconds since the oldest waiting item was sent, parked ones included.
@@ -321,7 +220,7 @@ class Mailbox(Generic[T]):
             lanes={name: box.statistics() for name, box in self._lanes.items()},
         )
 
-    async def _park(self, box: _Lane[T], parked: _Parked[T]) -> None:
+    async def _park(self, box: Lane[T], parked: Parked[T]) -> None:
         task = trio.lowlevel.current_task()
         box.parked[task] = parked
 
@@ -338,8 +237,8 @@ class Mailbox(Generic[T]):
         if parked.refused:
             raise MailboxClosed("the mailbox was closed")
 
-    def _put(self, box: _Lane[T], item: T, size: int, since: float) -> None:
-        if not box.queue and box.served < self._served:
+    def _put(self, box: Lane[T], item: T, size: int, since: float) -> None:
+        if not box.queue and not box.passed and box.served < self._served:
             box.served = self._served
         box.queue.append((item, size, since))
         box.size += size
@@ -348,36 +247,47 @@ class Mailbox(Generic[T]):
         if box.size > box.peak_size:
             box.peak_size = box.size
         self._waiting_items += 1
-        if self._receivers:
-            self._receivers.unpark()
+        self._queued_size += size
+        for receiver in self._receivers:
+            if self._queued_size >= receiver.min_size:
+                receiver.woken.set()
 
-    def _take(self, max_size: int) -> list[T]:
+    def _take(self, max_size: int, admits: Callable[[T], bool]) -> list[T]:
         batch: list[T] = []
-        touched: list[_Lane[T]] = []
+        touched: list[Lane[T]] = []
         room = max_size
-        busy = [box for box in self._in_order if box.queue]
-        while busy:
-            box = busy[0] if len(busy) == 1 else min(busy, key=_served)
-            item, size, _ = box.queue[0]
+        heads: dict[Lane[T], tuple[T, int, float]] = {}
+        for box in self._in_order:
+            box.begin_batch()
+            if head := box.next_admitted(admits):
+                heads[box] = head
+        while heads:
+            box = min(heads, key=_served) if len(heads) > 1 else next(iter(heads))
+            item, size, _ = heads[box]
             if size > room and batch:
                 break  # its lane stays furthest behind, so the next batch begins with it
-            box.queue.popleft()
+            box.pop_admitted()
             box.size -= size
             room -= size
             batch.append(item)
             self._served = box.served
             box.served += size / box.weight
-            if not box.queue:
-                busy.remove(box)
+            if head := box.next_admitted(admits):
+                heads[box] = head
+            else:
+                del heads[box]
             if box.parked and box not in touched:
                 touched.append(box)
+        for box in self._in_order:
+            box.end_batch()
         self._waiting_items -= len(batch)
+        self._queued_size -= max_size - room
         for box in touched:
             box.guest_room = 0
             self._admit_parked(box, box.hold_for_guests())
         return batch
 
-    def _admit_parked(self, box: _Lane[T], held: int) -> None:
+    def _admit_parked(self, box: Lane[T], held: int) -> None:
         """Give the lane's room to parked senders in order, except `held` for `send_nowait`."""
         while (task := box.next_parked(held)) is not None:
             parked = box.parked.pop(task)
@@ -386,5 +296,9 @@ class Mailbox(Generic[T]):
         box.guest_room = held if box.parked else 0
 
 
-def _served(box: _Lane[Any]) -> float:
+def _served(box: Lane[Any]) -> float:
     return box.served
+
+
+def _admit(_: object) -> bool:
+    return True

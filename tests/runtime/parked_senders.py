@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from runtime.mailbox import LaneLimits, Mailbox, MailboxClosed
+from runtime.mailbox import Mailbox, MailboxClosed
+from runtime.mailbox_lane import LaneLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,8 @@ import trio
 import trio.testing
 from trio.testing import wait_all_tasks_blocked
 
-from runtime.mailbox import LaneFull, LaneLimits, LaneStatistics, Mailbox, MailboxClosed
+from runtime.mailbox import LaneFull, Mailbox, MailboxClosed
+from runtime.mailbox_lane import LaneLimits, LaneStatistics
 from tests.runtime.parked_senders import one_lane
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from runtime.mailbox import LaneFull, LaneLimits, Mailbox
+from runtime.mailbox import LaneFull, Mailbox
+from runtime.mailbox_lane import LaneLimits
 from tests.runtime.parked_senders import one_lane
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ import trio.testing
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from runtime.mailbox import LaneFull, LaneLimits, Mailbox, MailboxClosed
+from runtime.mailbox import LaneFull, Mailbox, MailboxClosed
+from runtime.mailbox_lane import LaneLimits
 
 LANES = {"stream": LaneLimits(7, 3), "http": LaneLimits(4, 2), "poll": LaneLimits(10, 1)}
 
@@ -46,6 +47,15 @@ class ReceiveThenCancel:
     max_size: int
 
 
+@dataclass(frozen=True)
+class ReceiveSome:
+    """A batch without one of the GROUPS of items; those are passed over."""
+
+    max_size: int
+    without: int
+
+
+GROUPS = 3
 lanes, sizes = st.sampled_from(sorted(LANES)), st.integers(0, 12)
 operations = st.lists(
     st.one_of(
@@ -55,6 +65,7 @@ operations = st.lists(
         st.builds(GiveUp, st.integers(0, 20)),
         st.builds(Receive, st.integers(1, 15), st.none() | st.integers(0, 20)),
         st.builds(ReceiveThenCancel, st.integers(1, 15)),
+        st.builds(ReceiveSome, st.integers(1, 15), st.integers(0, GROUPS - 1)),
     ),
     max_size=60,
 )
@@ -92,6 +103,8 @@ class World:
                 await self.receive(max_size, also_give_up)
             case ReceiveThenCancel(max_size):
                 await self.receive_then_cancel(max_size)
+            case ReceiveSome(max_size, without):
+                await self.receive_some(max_size, without)
         await trio.testing.wait_all_tasks_blocked()
         self.check()
 
@@ -124,6 +137,20 @@ class World:
             assert len(batch) == 1 or sum(self.sizes[item] for _, item in batch) <= max_size
             self.received += batch
 
+    async def receive_some(self, max_size: int, without: int) -> None:
+        asked: list[int] = []
+
+        def admits(item: tuple[str, int]) -> bool:
+            asked.append(item[1])
+            return item[1] % GROUPS != without
+
+        with trio.move_on_after(1):
+            batch = await self.mailbox.receive_batch(max_size, choose=lambda: admits)
+            assert len(batch) <= 1 or sum(self.sizes[item] for _, item in batch) <= max_size
+            assert all(item % GROUPS != without for _, item in batch)
+            assert len(asked) == len(set(asked)), "an item was asked about twice"
+            self.received += batch
+
     async def receive_then_cancel(self, max_size: int) -> None:
         with trio.CancelScope() as scope:
             self.nursery.start_soon(trio.lowlevel.checkpoint)
@@ -146,7 +173,9 @@ class World:
             awaited = [
                 item for where, item in self.received if where == name and item in self.order[name]
             ]
-            assert awaited == sorted(awaited), "parked senders were not served in their order"
+            for group in range(GROUPS):
+                own = [item for item in awaited if item % GROUPS == group]
+                assert own == sorted(own), "parked senders were not served in their order"
 
     async def drain(self) -> None:
         """Every item inside or parked comes out in the end, without help."""
