@@ -35,6 +35,13 @@ async def test_what_was_passed_over_comes_first_and_in_order() -> None:
     assert await mailbox.receive_batch(10) == ["a"]
 
 
+async def test_what_is_left_by_a_full_batch_keeps_its_place() -> None:
+    mailbox = filled("a", "b", "c", "d", "e", "f")
+    assert await mailbox.receive_batch(1, choose=without("a", "b", "c", "d")) == ["e"]
+    assert await mailbox.receive_batch(1, choose=without("a")) == ["b"]
+    assert await mailbox.receive_batch(10) == ["a", "c", "d", "f"]
+
+
 async def test_a_batch_is_empty_when_no_item_is_admitted() -> None:
     mailbox = filled("a", "b")
     assert await mailbox.receive_batch(10, choose=without("a", "b")) == []
