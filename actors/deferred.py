@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import trio
 
+from actors.claims import workspaces_of
 from actors.lanes import lane_of
 from actors.statistics import DeferredStatistics
 from domain.deferral import NO_CLAIM, Claim, claim_of, split_by_locks
@@ -29,7 +30,7 @@ from runtime.backoff import Backoff
 from runtime.flag import Flag
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from random import Random
 
     from structlog.typing import FilteringBoundLogger
@@ -102,7 +103,7 @@ class DeferredSubmissions:
         if not self._waiting or self._closed:
             return False
         enough = MAX_WORKSPACE_UPDATES if submission.updates else MAX_WORKSPACE_SIZE
-        if all(self._sizes[name] < enough for name in _workspaces_of(submission)):
+        if all(self._sizes[name] < enough for name in workspaces_of(submission)):
             return False
         return self._must_wait(claim_of(submission))
 
@@ -171,18 +172,31 @@ class DeferredSubmissions:
         delay = self._backoff.next_delay(MIN_LOOK_SECONDS)
         self._next_look_at = trio.current_time() + delay if self._waiting else math.inf
 
-    def take_ready(self, max_size: int) -> tuple[list[Submission], float]:
+    @property
+    def ready(self) -> Iterator[Submission]:
+        """The submissions whose rows are free, in order."""
+        return (entry.submission for entry in self._ready)
+
+    def take_ready(
+        self, max_size: int, admits: Callable[[Submission], bool]
+    ) -> tuple[list[Submission], float]:
         """Return the next submissions whose rows are free, in order, and the time of the oldest.
 
         Since that time the oldest has waited. It is on trio's clock, and infinite when no
         submission is returned. The submissions have at most `max_size` together; a single larger
-        one comes alone.
+        one comes alone. Those that are not admitted are passed over.
         """
         taken: list[_Deferred] = []
+        passed: deque[_Deferred] = deque()
         size = 0
         while self._ready and (not taken or size + self._ready[0].submission.size <= max_size):
-            taken.append(self._ready.popleft())
-            size += taken[-1].submission.size
+            entry = self._ready.popleft()
+            if admits(entry.submission):
+                taken.append(entry)
+                size += entry.submission.size
+            else:
+                passed.append(entry)
+        self._ready.extendleft(reversed(passed))
         self._leave(taken)
         return [entry.submission for entry in taken], min(
             (entry.since for entry in taken), default=math.inf
@@ -229,7 +243,7 @@ class DeferredSubmissions:
             self.look_later()
 
     def _enter(self, submission: Submission, claim: Claim, since: float) -> _Deferred:
-        entry = _Deferred(submission, claim, _workspaces_of(submission), since)
+        entry = _Deferred(submission, claim, workspaces_of(submission), since)
         self._deferrals += 1
         self._mailbox.set_aside(lane_of(submission), submission.size)
         for workspace_id in entry.workspace_ids:
@@ -268,15 +282,6 @@ class DeferredSubmissions:
             for workspace_id in entry.workspace_ids:
                 ages[workspace_id] = max(ages.get(workspace_id, 0.0), now - entry.since)
         return ages
-
-
-def _workspaces_of(submission: Submission) -> frozenset[str]:
-    names = {item.workspace_id for item in submission.updates}
-    names.update(item.workspace_id for item in submission.invalid)
-    names.update(fact.workspace_id for fact in submission.facts)
-    names.update(statement.workspace_id for statement in submission.statements)
-    beside = (submission.cursor, submission.cycle and submission.cycle.key)
-    return frozenset(names | {item.workspace_id for item in beside if item is not None})
 
 
 def _by_age(item: tuple[str, float]) -> float:

@@ -1,8 +1,9 @@
 """The ingest actor: mailbox -> units -> commit -> receipts. The only writer of telematics data.
 
-Owns the mailbox and the batch in hand. The way of a batch is written in four files, from top to
-bottom: `run` here fills the batch; actors/unit_committer.py commits it as a unit; the store drives
-the unit's statements (storage/ingest.py, storage/unit/dialogue.py); actors/receipts.py delivers the
+Owns the mailbox and the writers. The way of a submission is written in five files, from top to
+bottom: it waits here; a writer takes it into a batch (actors/unit_writer.py, by the rule of
+actors/claims.py) and commits the batch as a unit (actors/unit_committer.py); the store drives the
+unit's statements (storage/ingest.py, storage/unit/dialogue.py); actors/receipts.py delivers the
 receipts.
 
 It must never answer before the commit, never drop a batch because the database is away, and never
@@ -15,18 +16,19 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from actors.claims import WorkspaceClaims
+from actors.commit_record import CommitRecord
 from actors.deferred import DeferredSubmissions
 from actors.lanes import LANES, lane_of
-from actors.poison import SearchInterrupted, cut_at
 from actors.receipts import Receipts
 from actors.statistics import IngestStatistics
 from actors.submission_spans import begin_submission, end_submission
 from actors.unit_committer import UnitCommitter
-from domain.deferral import claim_of
-from ports.ingest import RowsLocked
-from runtime.faults import EnvironmentFault
+from actors.unit_writer import SharedByWriters, UnitWriter
+from domain.refusals import RefusalCounts
+from ports.ingest import WRITERS
 from runtime.logs import get_logger
-from runtime.mailbox import LaneFull, Mailbox, MailboxClosed
+from runtime.mailbox import LaneFull, Mailbox
 from runtime.measures import UNMEASURED
 
 if TYPE_CHECKING:
@@ -38,15 +40,13 @@ if TYPE_CHECKING:
     from ports.ingest import IngestStore
     from runtime.measures import Measures
 
-# Judging 2,000 updates blocks the loop for about 35 ms, so a unit holds half of that.
-MAX_UNIT_UPDATES = 1_000
-
 
 class IngestActor:
     """Commits waiting submissions in units; the next unit gathers while one commits.
 
-    The batch in hand, the receipts owed and the counters live on this object, outside the
-    restartable task: when `run` is started again after a crash, it goes on with the same batch.
+    Units over different workspaces are in flight together, one for each writer. The batches in
+    hand, the receipts owed and the counters live on objects outside the restartable task: when
+    `run` is started again after a crash, it goes on with the same batches.
     """
 
     def __init__(
@@ -56,23 +56,38 @@ class IngestActor:
         *,
         random: Random,
         measures: Measures = UNMEASURED,
+        writers: int = WRITERS,
     ) -> None:
-        self._store = store
-        self._current = current
-        self._mailbox: Mailbox[Submission] = Mailbox(LANES)
-        self._batch: list[Submission] = []
-        self._batch_since = 0.0
         log = get_logger("ingest")
+        self._mailbox: Mailbox[Submission] = Mailbox(LANES)
         self._deferred = DeferredSubmissions(self._mailbox, log, random=random)
         self._receipts = Receipts(log)
-        self._committer = UnitCommitter(
-            store,
-            current,
-            self._mailbox,
-            random=random,
-            on_commit=self._deferred.note_commit,
-            measures=measures,
+        self._record = CommitRecord(lambda: self._mailbox.waiting_size)
+        self._counts = RefusalCounts()
+        shared = SharedByWriters(
+            store=store,
+            current=current,
+            mailbox=self._mailbox,
+            deferred=self._deferred,
+            claims=WorkspaceClaims(writers),
+            receipts=self._receipts,
+            record=self._record,
         )
+
+        def make_writer(number: int) -> UnitWriter:
+            committer = UnitCommitter(
+                number,
+                store,
+                current,
+                self._record,
+                RefusalCounts(beside=self._counts) if number else self._counts,
+                random=random,
+                on_commit=self._deferred.note_commit,
+                measures=measures,
+            )
+            return UnitWriter(number, shared, committer)
+
+        self._writers = [make_writer(number) for number in range(writers)]
 
     # --- the way in
 
@@ -103,112 +118,28 @@ class IngestActor:
     # --- the loop
 
     async def run(self) -> None:
-        """Commit until the mailbox is closed and empty."""
-        while True:
-            try:
-                await self._fill_batch()
-            except MailboxClosed:
-                await self._committer.write_all_counts()
-                return
-            await self._commit_batch()
+        """Commit until the mailbox is closed and empty.
 
-    async def _fill_batch(self) -> None:
-        """Wait until there is a batch in hand.
-
-        Deferred submissions whose rows are free come first. Then come those from the mailbox that
-        need not wait for a lock or for a deferred submission.
+        A bug in one writer ends this once the others know what became of their units. They are not
+        cancelled for it: a unit that is cut off in its COMMIT would be in doubt.
         """
-        while not self._batch:
-            if trio.current_time() >= self._deferred.next_look_at:
-                await self._look_at_locks()
-            if trio.current_time() >= self._committer.counts_due_at:
-                await self._committer.write_counts()
-            self._batch, self._batch_since = self._deferred.take_ready(MAX_UNIT_UPDATES)
-            if not self._batch:
-                await self._receive()
+        crashes: list[Exception] = []
+        async with trio.open_nursery() as nursery:
+            for writer in self._writers:
+                nursery.start_soon(self._run_writer, writer, crashes)
+        if len(crashes) > 1:
+            raise ExceptionGroup("several writers have crashed", crashes)
+        if crashes:
+            raise crashes[0]
+        await self._writers[0].committer.write_all_counts()
 
-    async def _receive(self) -> None:
-        """Take a batch from the mailbox.
-
-        Returns without one when it is time to look at the locks again, or to write refusals that
-        were only counted. Raises MailboxClosed when the mailbox is closed and empty and nothing is
-        deferred.
-        """
-        deadline = min(self._deferred.next_look_at, self._committer.counts_due_at)
-        with trio.CancelScope(deadline=deadline):
-            try:
-                self._batch = await self._mailbox.receive_batch(MAX_UNIT_UPDATES)
-            except MailboxClosed:
-                if not len(self._deferred):
-                    raise
-                await trio.sleep_forever()  # until the deadline: time to look at the locks
-        self._batch_since = trio.current_time()
-        if len(self._deferred):
-            self._batch = self._deferred.hold_back(self._batch, self._batch_since)
-
-    async def _look_at_locks(self) -> None:
+    async def _run_writer(self, writer: UnitWriter, crashes: list[Exception]) -> None:
         try:
-            found = await self._store.find_locked(self._deferred.locked)
-        except EnvironmentFault as fault:
-            self._committer.note_failure(fault)
-        else:
-            self._committer.note_success()
-            self._deferred.note_look(found, self._current.session)
-        self._deferred.look_later()
-
-    async def _commit_batch(self) -> None:
-        batch = self._batch  # `give_up` may replace self._batch meanwhile
-        try:
-            receipts = await self._committer.commit_batch(batch)
-        except RowsLocked as fault:
-            await self._defer(batch, fault)
-        except SearchInterrupted as interrupted:
-            # The rest is deferred at once. If it were tried again whole, it could be poisoned again
-            # before it meets the lock.
-            left = self._deliver_begun(batch, interrupted)
-            await self._defer(left, interrupted.fault)
-        else:
-            self._batch = []
-            self._receipts.deliver_all(batch, receipts, self._committer.take_first_refusals())
-
-    async def _defer(self, batch: list[Submission], fault: RowsLocked) -> None:
-        """Ask which rows are locked, and defer the batch.
-
-        If none of the batch's rows is locked, the lock is on a table or on the session's row: then
-        back off and keep the batch in hand.
-        """
-        claims = [claim_of(submission) for submission in batch]
-        try:
-            locked = await self._store.find_locked({row for claim in claims for row in claim.rows})
-        except EnvironmentFault as another:
-            await self._committer.back_off(another)
-            return
-        if not locked:
-            await self._committer.back_off(fault)
-        elif self._batch is batch:
-            self._batch = []
-            self._deferred.put_first(
-                list(zip(batch, claims, strict=True)), locked, self._batch_since
-            )
-
-    def _deliver_begun(
-        self, batch: list[Submission], interrupted: SearchInterrupted
-    ) -> list[Submission]:
-        """Deliver the receipts of what the search for poison committed; return the rest.
-
-        The rest stays in hand.
-        """
-        done = len(interrupted.receipts)
-        left = batch[done:]
-        if self._batch is batch:
-            self._batch = left
-        told = self._committer.take_first_refusals()
-        self._receipts.deliver_all(batch[:done], interrupted.receipts, told)
-        if interrupted.begun is not None:
-            first, left[0] = cut_at(left[0], interrupted.begun)
-            self._receipts.owe_one_more(first)  # first part and rest are judged one by one
-            self._receipts.deliver(first, interrupted.begun, told)
-        return left
+            await writer.run()
+        except Exception as crash:
+            crashes.append(crash)
+            for other in self._writers:
+                other.stop()
 
     # --- the way out
 
@@ -225,8 +156,8 @@ class IngestActor:
 
         For when the drain's budget is used up.
         """
-        left = self._batch + self._deferred.take_all() + self._mailbox.take_all()
-        self._batch = []
+        left = [submission for writer in self._writers for submission in writer.take_from_hand()]
+        left += self._deferred.take_all() + self._mailbox.take_all()
         for submission in left:
             # Answer only once: a unit in flight may still commit this submission.
             end_submission(submission, None)
@@ -251,7 +182,7 @@ class IngestActor:
     @property
     def is_failing(self) -> bool:
         """True from a failed commit until the next good one. The shard is not ready then."""
-        return self._committer.is_failing
+        return self._record.is_failing
 
     @property
     def lanes_have_room(self) -> bool:
@@ -263,10 +194,8 @@ class IngestActor:
 
         Deferred submissions do not count, because they do not hold up others.
         """
-        waiting = self._mailbox.oldest_waiting_seconds()
-        if not self._batch:
-            return waiting
-        return max(waiting, trio.current_time() - self._batch_since)
+        in_hand = [writer.oldest_waiting_seconds() for writer in self._writers]
+        return max(self._mailbox.oldest_waiting_seconds(), *in_hand)
 
     def statistics(self) -> IngestStatistics:
         counted = self._receipts.statistics()
@@ -279,11 +208,11 @@ class IngestActor:
             ahead_readings=counted.ahead_readings,
             by_resource=counted.by_resource,
             pending=counted.pending,
-            units=self._committer.units,
-            largest_unit=self._committer.largest_unit,
+            units=self._record.units,
+            largest_unit=self._record.largest_unit,
             failing=self.is_failing,
             oldest_waiting_seconds=self.oldest_waiting_seconds(),
             deferred=self._deferred.statistics(),
             mailbox=self._mailbox.statistics(),
-            refusals=self._committer.refusal_statistics(),
+            refusals=self._counts.statistics(),
         )

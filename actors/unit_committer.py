@@ -1,8 +1,8 @@
 """Committing one batch: units are tried until the database gives a verdict.
 
-Owns the unit numbers, and what an answer of the store means for the unit in hand: committed,
-fenced, poisoned, locked, or unknown. It must never number two committed units alike within a
-session, and never believe receipts whose commit was not confirmed.
+Owns the unit numbers of one writer, and what an answer of the store means for the unit in hand:
+committed, fenced, poisoned, locked, or unknown. It must never number two committed units of the
+writer alike within a session, and never believe receipts whose commit was not confirmed.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ import trio
 
 from actors.poison import commit_around_poison
 from actors.submission_spans import unit_of
-from domain.refusals import WRITE_SECONDS, RefusalCounts
+from domain.refusals import WRITE_SECONDS
 from ports.ingest import CommitUnknown, RowsLocked, SessionFenced, UnitPoisoned
 from runtime.backoff import Backoff
 from runtime.faults import EnvironmentFault
-from runtime.logs import EdgeLog, get_logger
+from runtime.logs import get_logger
 from runtime.measures import UNMEASURED
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence, Set
     from random import Random
 
+    from actors.commit_record import CommitRecord
     from actors.session import CurrentSession
     from domain.model import Receipt, SessionRef, Submission
-    from domain.refusals import RefusalStatistics
+    from domain.refusals import RefusalCounts
     from ports.ingest import IngestStore
-    from runtime.mailbox import Mailbox
     from runtime.measures import Measures
 
 Arguments = TypeVarTuple("Arguments")
@@ -44,6 +44,10 @@ _FAILURES: Final[Mapping[type[Exception], str]] = {
     EnvironmentFault: "database",
 }
 FAILURE_KINDS: Final = tuple(_FAILURES.values())
+
+
+class _Stopped(Exception):
+    """The committer was told to stop, and the unit in hand is known not to be committed."""
 
 
 @contextmanager
@@ -60,13 +64,15 @@ def measured_attempt(measures: Measures) -> Iterator[None]:
 
 
 class UnitCommitter:
-    """Commits batches, one unit at a time."""
+    """Commits the batches of one writer, one unit at a time."""
 
     def __init__(
         self,
+        writer: int,
         store: IngestStore,
         current: CurrentSession,
-        mailbox: Mailbox[Submission],
+        record: CommitRecord,
+        counts: RefusalCounts,
         *,
         random: Random,
         on_commit: Callable[[], None],
@@ -74,67 +80,66 @@ class UnitCommitter:
     ) -> None:
         """`on_commit` is called after each unit that was committed.
 
-        Only the size of the mailbox is read, for the log line when commits begin to fail.
+        `counts` has the refusals that are counted and not yet written; it is the writer's own.
         """
+        self._writer = writer
         self._store = store
         self._current = current
-        self._mailbox = mailbox
+        self._record = record
         self._on_commit = on_commit
         self._measures = measures
         self._log = get_logger("ingest")
-        self._edge = EdgeLog(self._log, "ingest_commit")
         self._backoff = Backoff(random, base_seconds=0.1, cap_seconds=5.0)
         self._numbered_session: SessionRef | None = None
         self._next_unit = 1
-        # The refusals that are counted and not yet written, and when a unit writes them at the
-        # latest, on trio's clock. A minute after the last unit, all of them are due.
-        self._counts = RefusalCounts()
-        self.counts_due_at = math.inf
-        self.units = 0  # committed
-        self.largest_unit = 0  # in updates
+        self._counts = counts
+        self._searches = False  # for poison: then the receipts of a part are known only here
+        self.must_stop = False  # True: end before the next attempt, when nothing is in doubt
 
-    @property
-    def is_failing(self) -> bool:
-        """True from a failed attempt or look until the next good one."""
-        return self._edge.is_failing
-
-    async def commit_batch(self, batch: Sequence[Submission]) -> Sequence[Receipt]:
+    async def commit_batch(self, batch: Sequence[Submission]) -> Sequence[Receipt] | None:
         """Commit a batch as one unit, or around the data that the database refuses.
 
-        Returns one receipt for each submission. Raises RowsLocked when a lock was not given in
-        time, and SearchInterrupted when that happened after a part of the batch was committed.
+        Returns one receipt for each submission; None if it stopped before a verdict. Raises
+        RowsLocked when a lock was not given in time, and SearchInterrupted when that happened after
+        a part of the batch was committed.
         """
         try:
             return await self.commit(batch)
+        except _Stopped:
+            return None
         except UnitPoisoned as error:
             self._log.warning(
                 "unit_poisoned", sqlstate=error.sqlstate, submissions=len(batch), error=str(error)
             )
             # Only the batch is searched for poison: counts of earlier units wait.
-            self._counts.writes_due = False
+            self._counts.writes_due, self._searches = False, True
             try:
                 return await commit_around_poison(batch, error, self)
             finally:
-                self._counts.writes_due = True
+                self._counts.writes_due, self._searches = True, False
 
     async def commit(self, batch: Sequence[Submission]) -> Sequence[Receipt]:
         """Commit a batch as one unit. Raises UnitPoisoned or RowsLocked."""
         with unit_of(batch):
-            return await self._try_until_verdict(self._store.commit_unit, batch, self._counts)
+            return await self._try_until_verdict(
+                self._store.commit_unit, batch, self._counts, self._writer
+            )
 
     async def write_counts(self) -> None:
         """Commit a unit that writes refusals which are due. Tries while the database is away."""
+        self._record.counts_due_at = math.inf  # so that no other writer writes them, too
         try:
             await self.commit([])
+        except _Stopped:
+            self._record.counts_due_at = trio.current_time()
         except RowsLocked as fault:
-            self.counts_due_at = trio.current_time() + RETRY_COUNTS_SECONDS
-            self.note_failure(fault)
+            self._record.counts_due_at = trio.current_time() + RETRY_COUNTS_SECONDS
+            self._record.note_failure(fault)
         except UnitPoisoned as error:
             # A bug: keys and details are made storable. It must not stop the ingest.
             self._log.error(
                 "refusal_counts_lost", occurrences=self._counts.give_up_waiting(), error=str(error)
             )
-            self.counts_due_at = math.inf
 
     async def write_all_counts(self) -> None:
         """Write every refusal that is only counted, before the end. Rows that are locked stay."""
@@ -148,7 +153,9 @@ class UnitCommitter:
     async def quarantine(self, submission: Submission, error: UnitPoisoned) -> Receipt:
         """Put a submission into quarantine by a unit of its own, and return its receipt."""
         with unit_of([submission]):
-            (receipt,) = await self._try_until_verdict(self._store.quarantine, submission, error)
+            (receipt,) = await self._try_until_verdict(
+                self._store.quarantine, submission, error, self._writer
+            )
         return receipt
 
     async def _try_until_verdict(
@@ -166,8 +173,7 @@ class UnitCommitter:
         session = await self._begin_unit()
         while True:
             try:
-                with self._current.writing():
-                    self._counts.unstage()
+                with self._current.writing(), self._unstaged_after():
                     try:
                         with measured_attempt(self._measures):
                             receipts = await attempt(session, self._next_unit, *args)
@@ -175,6 +181,8 @@ class UnitCommitter:
                         if not await self._was_committed(session):
                             continue
                         receipts = unknown.receipts
+                    self._count_committed(receipts)
+                    return receipts
             except SessionFenced:
                 self._current.mark_fenced(session)
                 session = await self._begin_unit(newer_than=session)
@@ -182,9 +190,16 @@ class UnitCommitter:
                 raise
             except EnvironmentFault as fault:
                 await self.back_off(fault)
-            else:
-                self._count_committed(receipts)
-                return receipts
+                if self.must_stop and not self._searches:
+                    raise _Stopped from fault
+
+    @contextmanager
+    def _unstaged_after(self) -> Iterator[None]:
+        """Forget the refusals of a unit that was not committed, so that other writers go on."""
+        try:
+            yield
+        finally:
+            self._counts.unstage()
 
     async def _begin_unit(self, newer_than: SessionRef | None = None) -> SessionRef:
         """Wait for a live session, and return it. A new session counts its units anew."""
@@ -196,12 +211,12 @@ class UnitCommitter:
     async def _was_committed(self, session: SessionRef) -> bool:
         """Return whether the unit was committed whose connection was lost during COMMIT.
 
-        It was if it is the last unit stored; then the receipts judged before are true. While the
-        database is away this asks for ever.
+        It was if it is the last unit that this writer stored; then the receipts judged before are
+        true. While the database is away this asks for ever.
         """
         while True:
             try:
-                last_unit = await self._store.load_last_unit(session)
+                last_unit = await self._store.load_last_unit(session, self._writer)
             except EnvironmentFault as fault:
                 await self.back_off(fault)
             else:
@@ -210,26 +225,17 @@ class UnitCommitter:
 
     async def back_off(self, fault: EnvironmentFault) -> None:
         """Note the failure, and sleep before the next attempt."""
-        self.note_failure(fault)
+        self._record.note_failure(fault, self._writer)
         await trio.sleep(self._backoff.next_delay(fault.retry_after))
-
-    def note_failure(self, fault: EnvironmentFault) -> None:
-        """Log the failure if it is the first of a trouble."""
-        self._edge.failed(fault, waiting=self._mailbox.waiting_size)
-
-    def note_success(self) -> None:
-        """Log the end of a trouble, if there was one."""
-        self._edge.recovered()
 
     def _count_committed(self, receipts: Sequence[Receipt]) -> None:
         self._next_unit += 1
         self._counts.confirm()
-        self.counts_due_at = self._next_write_of_counts()
-        self.units += 1
+        self._record.counts_due_at = self._next_write_of_counts()
         size = sum(len(receipt.results) for receipt in receipts)
-        self.largest_unit = max(self.largest_unit, size)
+        self._record.note_unit(size)
+        self._record.note_success(self._writer)
         self._measures.unit_updates(size)
-        self.note_success()
         self._backoff.reset()
         self._on_commit()
 
@@ -243,6 +249,3 @@ class UnitCommitter:
     def take_first_refusals(self) -> Set[str]:
         """Return the traces whose refusals the ledger has as new rows, each once."""
         return self._counts.take_first_traces()
-
-    def refusal_statistics(self) -> RefusalStatistics:
-        return self._counts.statistics()

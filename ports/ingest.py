@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     )
     from domain.refusals import RefusalCounts
 
-# Units of one session that may be in flight together, each of a writer with a row of its own. The
-# rows exist from the session's begin on, more than this release uses: another one may use them.
+# Units of one session that are in flight together, each of a writer with a row and a connection of
+# its own. Chosen by measurement (docs/decisions/0056).
+WRITERS: Final = 2
+# The rows exist from the session's begin on, more than are used: another release may use them.
 MAX_WRITERS: Final = 4
 
 

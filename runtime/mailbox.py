@@ -93,7 +93,7 @@ class Mailbox(Generic[T]):
         self._receivers: list[_Receiver] = []
         self._served = 0.0  # current point of the round: where the lane served last began its turn
         self._waiting_items = 0
-        self._queued_size = 0  # of everything that waits, without what was set aside
+        self.queued_size = 0  # of everything that waits, without what was set aside
         self._closed = False
 
     def send_nowait(self, lane: str, item: T, size: int) -> None:
@@ -128,29 +128,38 @@ class Mailbox(Generic[T]):
             self._put(box, item, size, trio.current_time())
             await trio.lowlevel.cancel_shielded_checkpoint()
 
-    async def receive_batch(
-        self,
-        max_size: int,
-        *,
-        min_size: int = 1,
-        choose: Callable[[], Callable[[T], bool]] | None = None,
-    ) -> list[T]:
+    async def receive_batch(self, max_size: int) -> list[T]:
         """Wait for items, then take whole items of up to `max_size` units, but at least one item.
-
-        Waits until items of `min_size` units are there, or the mailbox is closed. `choose` is
-        called then, and returns which items are admitted: it is asked about each item once, in the
-        order of the lanes. The batch is empty if it admits none.
 
         Has no deadline of its own: an actor may wait for work for ever. Raises MailboxClosed when
         the mailbox is closed and empty.
         """
+        batch: list[T] = []
+        while not batch:
+            await self.wait_for()
+            # No checkpoint from here on, so that every item taken reaches the caller.
+            batch = self.take_nowait(max_size)
+        return batch
+
+    async def wait_for(self, min_size: int = 1) -> None:
+        """Wait until items of `min_size` units wait together, or the mailbox is closed.
+
+        Always a checkpoint; its deadline is the caller's. Raises MailboxClosed when the mailbox is
+        closed and empty.
+        """
         await trio.lowlevel.checkpoint()
-        while not self._waiting_items or (self._queued_size < min_size and not self._closed):
+        while not self._waiting_items or (self.queued_size < min_size and not self._closed):
             if self._closed:
                 raise MailboxClosed("the mailbox is closed and empty")
             await self._wait_for_items(min_size)
-        # No checkpoint from here on, so that every item taken reaches the caller.
-        return self._take(max_size, choose() if choose is not None else _admit)
+
+    def take_nowait(self, max_size: int, admits: Callable[[T], bool] | None = None) -> list[T]:
+        """Take whole items of up to `max_size` units, but at least one; none if there is none.
+
+        `admits` is asked about each item once, in the order of its lane, and must not raise. Items
+        that it does not admit are passed over. Never blocks.
+        """
+        return self._take(max_size, admits or _admit)
 
     async def _wait_for_items(self, min_size: int) -> None:
         receiver = _Receiver(min_size, trio.Event())
@@ -247,9 +256,9 @@ class Mailbox(Generic[T]):
         if box.size > box.peak_size:
             box.peak_size = box.size
         self._waiting_items += 1
-        self._queued_size += size
+        self.queued_size += size
         for receiver in self._receivers:
-            if self._queued_size >= receiver.min_size:
+            if self.queued_size >= receiver.min_size:
                 receiver.woken.set()
 
     def _take(self, max_size: int, admits: Callable[[T], bool]) -> list[T]:
@@ -281,7 +290,7 @@ class Mailbox(Generic[T]):
         for box in self._in_order:
             box.end_batch()
         self._waiting_items -= len(batch)
-        self._queued_size -= max_size - room
+        self.queued_size -= max_size - room
         for box in touched:
             box.guest_room = 0
             self._admit_parked(box, box.hold_for_guests())

@@ -5,8 +5,8 @@ instance, the others must still have theirs:
 
 - `session`: the heartbeat. One connection, because a late heartbeat costs the shard all that it
   owns.
-- `ingest`: the ingest actor. One connection, because it has one unit in flight. It keeps the plans
-  of its few statements, which all join by primary key.
+- `ingest`: the ingest actor. A connection for each writer, because each has one unit in flight.
+  They keep the plans of their few statements, which all join by primary key.
 - `collecting`: cycles, leases, configuration, partitions.
 - `api`: reads and commands of requests, and their keys.
 
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from ports.ingest import WRITERS
 from runtime.measures import UNMEASURED
 from storage.gateway import Database
 from storage.pool_statistics import PoolsStatistics, sum_up
@@ -60,7 +61,7 @@ class Pools:
             )
 
         self.session = pool("session", 1)
-        self.ingest = pool("ingest", 1, keeps_plans=True)
+        self.ingest = pool("ingest", WRITERS, keeps_plans=True)
         self.collecting = pool("collecting", collecting)
         self.api = pool("api", api)
         self._pools = {

@@ -8,8 +8,8 @@ import pytest
 import trio
 
 from actors.deferred import MAX_WORKSPACE_SIZE, MAX_WORKSPACE_UPDATES
-from actors.ingest import MAX_UNIT_UPDATES
 from actors.lanes import LANES
+from actors.unit_writer import MAX_UNIT_UPDATES
 from runtime.mailbox import LaneFull
 from tests.actors.deferring import ENOUGH_SECONDS, advance, end_of_cycle
 from tests.actors.harness import HARBOUR, Harness, Shard, owned_by, said, submission, until, update

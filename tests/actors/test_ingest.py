@@ -10,8 +10,8 @@ import pytest
 import trio
 import trio.testing
 
-from actors.ingest import MAX_UNIT_UPDATES
 from actors.lanes import LANES
+from actors.unit_writer import MAX_UNIT_UPDATES
 from domain.resource import workspace_resource
 from runtime.mailbox import LaneFull, MailboxClosed
 from tests.actors.harness import owned_by, said, submission, update

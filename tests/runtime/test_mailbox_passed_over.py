@@ -24,27 +24,27 @@ def filled(*items: str) -> Mailbox[str]:
     return mailbox
 
 
-def without(*passed: str) -> Callable[[], Callable[[str], bool]]:
-    return lambda: lambda item: item not in passed
+def without(*passed: str) -> Callable[[str], bool]:
+    return lambda item: item not in passed
 
 
 async def test_what_was_passed_over_comes_first_and_in_order() -> None:
     mailbox = filled("a", "b", "c", "d")
-    assert await mailbox.receive_batch(1, choose=without("a", "b")) == ["c"]
-    assert await mailbox.receive_batch(10, choose=without("a")) == ["b", "d"]
+    assert mailbox.take_nowait(1, without("a", "b")) == ["c"]
+    assert mailbox.take_nowait(10, without("a")) == ["b", "d"]
     assert await mailbox.receive_batch(10) == ["a"]
 
 
 async def test_what_is_left_by_a_full_batch_keeps_its_place() -> None:
     mailbox = filled("a", "b", "c", "d", "e", "f")
-    assert await mailbox.receive_batch(1, choose=without("a", "b", "c", "d")) == ["e"]
-    assert await mailbox.receive_batch(1, choose=without("a")) == ["b"]
+    assert mailbox.take_nowait(1, without("a", "b", "c", "d")) == ["e"]
+    assert mailbox.take_nowait(1, without("a")) == ["b"]
     assert await mailbox.receive_batch(10) == ["a", "c", "d", "f"]
 
 
 async def test_a_batch_is_empty_when_no_item_is_admitted() -> None:
     mailbox = filled("a", "b")
-    assert await mailbox.receive_batch(10, choose=without("a", "b")) == []
+    assert mailbox.take_nowait(10, without("a", "b")) == []
     assert mailbox.statistics().lanes["poll"].waiting_items == 2
     assert mailbox.take_all() == ["a", "b"]
 
@@ -60,17 +60,17 @@ async def test_so_many_are_passed_over_and_no_more() -> None:
         return item == MAX_PASSED_SIZE
 
     for _ in range(2):
-        assert await mailbox.receive_batch(10, choose=lambda: admits) == []
+        assert mailbox.take_nowait(10, admits) == []
         assert asked == list(range(MAX_PASSED_SIZE))
         asked.clear()
-    assert len(await mailbox.receive_batch(5, choose=lambda: lambda item: item < 5)) == 5
-    assert await mailbox.receive_batch(5, choose=lambda: admits) == [MAX_PASSED_SIZE]
+    assert len(mailbox.take_nowait(5, lambda item: item < 5)) == 5
+    assert mailbox.take_nowait(5, admits) == [MAX_PASSED_SIZE]
 
 
 async def test_what_is_passed_over_still_waits(autojump_clock: MockClock) -> None:
     mailbox = filled("a", "b")
     await trio.sleep(3)
-    await mailbox.receive_batch(1, choose=without("a"))
+    mailbox.take_nowait(1, without("a"))
     await trio.sleep(4)
     assert mailbox.oldest_waiting_seconds() == 7
 
@@ -80,7 +80,8 @@ async def test_a_receiver_may_wait_for_items_of_some_size(nursery: trio.Nursery)
     got: list[str] = []
 
     async def receive() -> None:
-        got.extend(await mailbox.receive_batch(10, min_size=3))
+        await mailbox.wait_for(3)
+        got.extend(mailbox.take_nowait(10))
 
     nursery.start_soon(receive)
     mailbox.send_nowait("poll", "b", 1)
@@ -94,4 +95,5 @@ async def test_a_receiver_may_wait_for_items_of_some_size(nursery: trio.Nursery)
 async def test_a_closed_mailbox_keeps_no_receiver_waiting_for_more() -> None:
     mailbox = filled("a")
     mailbox.close()
-    assert await mailbox.receive_batch(10, min_size=3) == ["a"]
+    await mailbox.wait_for(3)
+    assert mailbox.take_nowait(10) == ["a"]
