@@ -40,7 +40,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import trio
 
-from runtime.mailbox_lane import Lane, LaneLimits, LaneStatistics, Parked
+from runtime.mailbox_lane import LaneLimits, LaneStatistics, MailboxLane, Parked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -88,7 +88,9 @@ class Mailbox(Generic[T]):
     def __init__(self, lanes: Mapping[str, LaneLimits]) -> None:
         if not lanes:
             raise ValueError("a mailbox needs at least one lane")
-        self._lanes: dict[str, Lane[T]] = {name: Lane(limits) for name, limits in lanes.items()}
+        self._lanes: dict[str, MailboxLane[T]] = {
+            name: MailboxLane(limits) for name, limits in lanes.items()
+        }
         self._in_order = tuple(self._lanes.values())
         self._receivers: list[_Receiver] = []
         self._served = 0.0  # current point of the round: where the lane served last began its turn
@@ -229,7 +231,7 @@ class Mailbox(Generic[T]):
             lanes={name: box.statistics() for name, box in self._lanes.items()},
         )
 
-    async def _park(self, box: Lane[T], parked: Parked[T]) -> None:
+    async def _park(self, box: MailboxLane[T], parked: Parked[T]) -> None:
         task = trio.lowlevel.current_task()
         box.parked[task] = parked
 
@@ -246,7 +248,7 @@ class Mailbox(Generic[T]):
         if parked.refused:
             raise MailboxClosed("the mailbox was closed")
 
-    def _put(self, box: Lane[T], item: T, size: int, since: float) -> None:
+    def _put(self, box: MailboxLane[T], item: T, size: int, since: float) -> None:
         if not box.queue and not box.passed and box.served < self._served:
             box.served = self._served
         box.queue.append((item, size, since))
@@ -263,9 +265,9 @@ class Mailbox(Generic[T]):
 
     def _take(self, max_size: int, admits: Callable[[T], bool]) -> list[T]:
         batch: list[T] = []
-        touched: list[Lane[T]] = []
+        touched: list[MailboxLane[T]] = []
         room = max_size
-        heads: dict[Lane[T], tuple[T, int, float]] = {}
+        heads: dict[MailboxLane[T], tuple[T, int, float]] = {}
         for box in self._in_order:
             box.begin_batch()
             if head := box.next_admitted(admits):
@@ -296,7 +298,7 @@ class Mailbox(Generic[T]):
             self._admit_parked(box, box.hold_for_guests())
         return batch
 
-    def _admit_parked(self, box: Lane[T], held: int) -> None:
+    def _admit_parked(self, box: MailboxLane[T], held: int) -> None:
         """Give the lane's room to parked senders in order, except `held` for `send_nowait`."""
         while (task := box.next_parked(held)) is not None:
             parked = box.parked.pop(task)
@@ -305,7 +307,7 @@ class Mailbox(Generic[T]):
         box.guest_room = held if box.parked else 0
 
 
-def _served(box: Lane[Any]) -> float:
+def _served(box: MailboxLane[Any]) -> float:
     return box.served
 
 

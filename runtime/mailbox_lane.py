@@ -61,7 +61,7 @@ class Parked(Generic[T]):
     refused: bool = False
 
 
-class Lane(Generic[T]):
+class MailboxLane(Generic[T]):
     """One lane's queue, its parked senders and its counters. It decides and never waits."""
 
     __slots__ = (

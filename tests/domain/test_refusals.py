@@ -243,7 +243,7 @@ TWO_WRITERS = st.lists(
 
 
 @given(TWO_WRITERS)
-def test_two_writers_together_lose_no_refusal_and_write_none_twice(
+def test_two_writers_lose_no_refusal_and_write_none_twice(
     steps: list[tuple[float, int, list[int], str]],
 ) -> None:
     one = RefusalCounts(max_keys=5)
