@@ -27,13 +27,8 @@ class WorkspaceClaims:
 
     def __init__(self, writers: int) -> None:
         self._claims: list[frozenset[str]] = [frozenset()] * writers
-        self._busy = [False] * writers
         self._share = 1  # of the workspaces that the last walk met
         self._released = Flag()
-
-    def is_alone(self, writer: int) -> bool:
-        """Return whether no other writer has a batch in hand."""
-        return not any(busy for other, busy in enumerate(self._busy) if other != writer)
 
     def choose(self, writer: int, *, shares: bool) -> Choice:
         """Return what this writer may take now. `shares`: leave something to the other writers."""
@@ -47,11 +42,10 @@ class WorkspaceClaims:
     def claim(self, writer: int, batch: Iterable[Submission]) -> None:
         """Note what a writer has in hand."""
         self._claims[writer] = frozenset().union(*map(workspaces_of, batch))
-        self._busy[writer] = True
 
     def release(self, writer: int) -> None:
         """Note that the writer's hand is empty."""
-        self._claims[writer], self._busy[writer] = frozenset(), False
+        self._claims[writer] = frozenset()
         self._released.wake()
 
     async def wait_released(self) -> None:

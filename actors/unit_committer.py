@@ -220,7 +220,12 @@ class UnitCommitter:
             except EnvironmentFault as fault:
                 await self.back_off(fault)
             else:
-                self._log.warning("commit_was_unknown", unit=self._next_unit, last_unit=last_unit)
+                self._log.warning(
+                    "commit_was_unknown",
+                    writer=self._writer,
+                    unit=self._next_unit,
+                    last_unit=last_unit,
+                )
                 return last_unit == self._next_unit
 
     async def back_off(self, fault: EnvironmentFault) -> None:

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 # Judging 2,000 updates blocks the loop for about 35 ms, so a unit holds half of that.
 MAX_UNIT_UPDATES: Final = 1_000
-# A writer begins beside another one only when so much waits. With less, units would become small,
-# and small units cost more an update than two writers gain.
+# The first writer takes whatever waits; another one helps when so much waits. With less, units
+# would become small, and small units cost more an update than two writers gain.
 MIN_SHARED_UPDATES: Final = 500
 LOOK_AGAIN_SECONDS: Final = 0.05  # for what may be taken, while another writer has its workspaces
 
@@ -65,6 +65,7 @@ class UnitWriter:
         self.committer = committer
         self._batch: list[Submission] = []
         self._batch_since = 0.0
+        self._min_size = 1 if number == 0 else MIN_SHARED_UPDATES
         self._must_stop = False
         self._idle: trio.CancelScope | None = None
 
@@ -117,9 +118,8 @@ class UnitWriter:
         """
         with trio.CancelScope() as self._idle:
             self._idle.deadline = min(self._deferred.next_look_at, self._record.counts_due_at)
-            min_size = 1 if self._claims.is_alone(self._number) else MIN_SHARED_UPDATES
             try:
-                await self._mailbox.wait_for(min_size)
+                await self._mailbox.wait_for(self._min_size)
             except MailboxClosed:
                 if not len(self._deferred):
                     raise
@@ -132,10 +132,10 @@ class UnitWriter:
 
     def _take_waiting(self) -> bool:
         """Take what may be taken from the mailbox; return False if that was nothing."""
-        is_much = self._mailbox.queued_size >= MIN_SHARED_UPDATES
-        if not (is_much or self._claims.is_alone(self._number)):
+        waiting = self._mailbox.queued_size
+        if waiting < self._min_size:
             return False
-        choice = self._claims.choose(self._number, shares=is_much)
+        choice = self._claims.choose(self._number, shares=waiting >= MIN_SHARED_UPDATES)
         for submission in self._deferred.ready:
             choice.pass_over(submission)
         batch = self._mailbox.take_nowait(MAX_UNIT_UPDATES, choice)

@@ -96,6 +96,7 @@ class Service:
             dsn,
             collecting=settings.collecting_connections,
             api=settings.api_connections,
+            ingest=settings.writers,
             application_name=f"lastheard/{settings.shard_id}",
             measures=measures,
         )
@@ -125,7 +126,7 @@ class Service:
             settings, self._dialler, self._credentials, self._clock, PostgresCutovers(collecting)
         )
 
-        # Actors: one writer of telematics, the chores, and the shard with all that it owns.
+        # Actors: the only writers of telematics, the chores, and the shard with all that it owns.
         self._waits = ProviderWaits()
         self.current = CurrentSession()
         self.ingest = IngestActor(
@@ -133,6 +134,7 @@ class Service:
             self.current,
             random=random,
             measures=measures,
+            writers=settings.writers,
         )
         kept = Retention(**settings.model_dump(include=set(Retention._fields)))
         self._upkeep = UpkeepActor(self._upkeep_store, random, kept)

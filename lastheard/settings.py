@@ -20,6 +20,7 @@ from api.settings_pages import EVERYWHERE, SettingsPages
 from lastheard.http_settings import HttpSettings
 from lastheard.jwt_settings import JwtSettings
 from lastheard.trace_settings import TraceSettings
+from ports.ingest import WRITERS
 from providers.http import MAX_ANSWER_BYTES
 from runtime.outbound import Allowance
 from runtime.settings import SecretReference, load_settings
@@ -27,7 +28,7 @@ from storage.dsn import check_dsn
 
 CONFIG_VARIABLE = "LASTHEARD_CONFIG"
 RETIRED = {"cursor_key": "The key that signs page cursors is in the database."}
-OWN_CONNECTIONS = 2  # of pool_size: one for the heartbeat and one for ingest (storage/pools.py)
+HEARTBEAT_CONNECTIONS = 1  # of pool_size (storage/pools.py)
 SHARD_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 Days = Annotated[int, Field(ge=1, le=3650)]
@@ -94,12 +95,13 @@ class ProcessSettings(BaseSettings):
             description="database connections of this process, besides one that listens for "
             "notices",
         ),
-    ] = 8
+    ] = 9
     api_pool_size: Annotated[
         int | None,
         Field(
             ge=1,
-            description="how many of pool_size are for requests; when unset, (pool_size - 2) // 2",
+            description="how many of pool_size are for requests; when unset, "
+            "(pool_size - 3) // 2, but at least 1",
         ),
     ] = None
     stream_window_seconds: Annotated[
@@ -239,12 +241,22 @@ class ProcessSettings(BaseSettings):
     @property
     def api_connections(self) -> int:
         """The number of database connections that requests may hold."""
-        return self.api_pool_size or (self.pool_size - OWN_CONNECTIONS) // 2
+        others = HEARTBEAT_CONNECTIONS + WRITERS
+        return self.api_pool_size or max(1, (self.pool_size - others) // 2)
+
+    @property
+    def writers(self) -> int:
+        """The number of units in flight, each on a connection of its own.
+
+        A pool that would leave no connection to collect has one writer.
+        """
+        left = self.pool_size - HEARTBEAT_CONNECTIONS - self.api_connections - 1
+        return max(1, min(WRITERS, left))
 
     @property
     def collecting_connections(self) -> int:
         """The number of database connections for cycles, leases and configuration."""
-        return self.pool_size - OWN_CONNECTIONS - self.api_connections
+        return self.pool_size - HEARTBEAT_CONNECTIONS - self.writers - self.api_connections
 
     @model_validator(mode="after")
     def _check_connections(self) -> Self:
@@ -252,7 +264,7 @@ class ProcessSettings(BaseSettings):
             raise ValueError(
                 f"LASTHEARD_API_POOL_SIZE={self.api_pool_size} leaves nothing of "
                 f"LASTHEARD_POOL_SIZE={self.pool_size} for collecting: at most "
-                f"{self.pool_size - OWN_CONNECTIONS - 1}, or a larger pool"
+                f"{self.pool_size - HEARTBEAT_CONNECTIONS - 2}, or a larger pool"
             )
         return self
 

@@ -44,10 +44,11 @@ class Pools:
         *,
         collecting: int,
         api: int,
+        ingest: int = WRITERS,
         application_name: str,
         measures: Measures = UNMEASURED,
     ) -> None:
-        """`collecting` and `api`: the number of connections for that purpose."""
+        """`collecting`, `api` and `ingest`: the number of connections for that purpose."""
         family: list[ConnectionPool] = []
 
         def pool(name: str, size: int, *, keeps_plans: bool = False) -> Database:
@@ -61,7 +62,7 @@ class Pools:
             )
 
         self.session = pool("session", 1)
-        self.ingest = pool("ingest", WRITERS, keeps_plans=True)
+        self.ingest = pool("ingest", ingest, keeps_plans=True)
         self.collecting = pool("collecting", collecting)
         self.api = pool("api", api)
         self._pools = {

@@ -596,7 +596,7 @@ CREATE TABLE sessions (
     epoch      bigint NOT NULL,
     state      text NOT NULL
                CONSTRAINT sessions_state_check CHECK (state IN ('live', 'ended', 'dead')),
-    last_unit  bigint NOT NULL DEFAULT 0, -- of a shard of a release before 0026; else 0
+    last_unit  bigint NOT NULL DEFAULT 0, -- of a shard of a release before 0028; else 0
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     ended_at   timestamptz,
     boot_id    text -- of the process: identifies a session whose begin was not answered

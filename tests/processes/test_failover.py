@@ -51,7 +51,7 @@ SESSIONS: Final = (
     f"SELECT count(*) FROM pg_stat_activity WHERE application_name = 'lastheard/{SHARD_ID}'"
 )
 LISTENERS: Final = f"{SESSIONS} AND query LIKE '%pg_is_in_recovery()%'"
-LAST_UNIT: Final = "SELECT last_unit FROM sessions"
+LAST_UNIT: Final = "SELECT last_unit FROM session_writers WHERE writer = 0"
 WAIT_FOR_STANDBY: Final = "SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 END_WAITS: Final = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.postgres
 UNITS = (("shard-1", 1, 0, 7), ("shard-1", 1, 1, 9))
 EXPIRE = "UPDATE heartbeats SET expires_at = clock_timestamp() WHERE shard_id = 'shard-1'"
 OVERLAP_SECONDS = 0.15  # between the starts of two units, each of twice that
-# The fence of a release before migration 0026.
+# The fence of a release before migration 0028.
 FORMER_UNIT = "UPDATE sessions SET last_unit = 9 WHERE shard_id = 'shard-1' AND state = 'live'"
 
 
