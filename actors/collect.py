@@ -29,10 +29,12 @@ from domain.model import (
     Submission,
 )
 from domain.position import wire_names
+from domain.schedule import gathering_seconds
 from ports.providers import ProviderFault
 from runtime import spans
 from runtime.backoff import Backoff
 from runtime.reply import Reply
+from runtime.timers import sleep_to_beat
 from runtime.tracing import calls_of_trace
 
 if TYPE_CHECKING:
@@ -105,6 +107,7 @@ class Collection:
         self._origin = origin
         self._devices = view.devices_of(connection.provider_id)
         self._spelling = view.spelling_of(connection.provider_id)
+        self._gathering_seconds = gathering_seconds(view.workspace.poll_interval_seconds)
         self._unknown = UnknownDevices()
         self._answered: set[str] = set()
         self._poller: Poller | None = None  # of the run that goes on
@@ -277,6 +280,8 @@ class Collection:
         )
         if page.cursor is not None:
             submission.cursor = CursorAdvance(*self._address, page.cursor)
+        if last and self._origin == "poll":
+            await sleep_to_beat(self._gathering_seconds)  # so that one unit has those of many runs
         for part in split(submission):
             reply: Reply[Receipt | None] = Reply()
             part.resolve = reply.resolve

@@ -14,7 +14,6 @@ import trio
 from actors.collect import Collection
 from actors.cycle_ends import EndedRun
 from actors.records import count_dropped, nest_dropped
-from actors.rosters import DEFAULT_ROSTERS, Rosters
 from domain.asking import LEGACY_COLLECTS, why_not_asked
 from domain.cycles import CycleEnd, CycleOutcome, CycleTrigger
 from domain.lifecycle import COLLECTED, CYCLE_TRIGGERED, triggered_fields
@@ -26,15 +25,18 @@ from domain.model import (
     Reason,
     Submission,
 )
+from domain.schedule import gathering_seconds
 from ports.providers import ProviderFault
-from runtime.logs import EdgeLog, get_logger
+from runtime.logs import get_logger
 from runtime.mailbox import LaneFull, MailboxClosed
+from runtime.timers import sleep_to_beat
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from actors.collect import Collected
     from actors.fleet import FleetView
+    from actors.poll_state import PollState
     from actors.tools import ActorTools
     from domain.model import ProviderConnection, Receipt
     from ports.cycles import CycleStart
@@ -42,31 +44,6 @@ if TYPE_CHECKING:
 
 MAX_DETAIL_CHARACTERS = 500
 ROSTER_SHARE = 0.8  # of the time for collecting; what comes later is left for the next cycle
-
-
-class PollState:
-    """Cache of what a workspace knows of its connections from one cycle to the next.
-
-    `silent` are the connections with a device that is stale or was never heard.
-    """
-
-    def __init__(self, cursors: Mapping[str, str], rosters: Rosters | None = None) -> None:
-        self.cursors = dict(cursors)
-        self.rosters = rosters or Rosters({}, DEFAULT_ROSTERS)
-        self.silent: frozenset[str] = frozenset()
-        self._edges: dict[str, EdgeLog] = {}
-
-    def edge_of(self, connection: ProviderConnection) -> EdgeLog:
-        """Return the log of this connection's troubles, kept over many cycles.
-
-        It writes one line when a trouble begins and one when it ends.
-        """
-        if connection.provider_id not in self._edges:
-            log = get_logger("cycle").bind(
-                workspace_id=connection.workspace_id, provider_id=connection.provider_id
-            )
-            self._edges[connection.provider_id] = EdgeLog(log, "provider_call")
-        return self._edges[connection.provider_id]
 
 
 class Cycle:
@@ -80,8 +57,8 @@ class Cycle:
         state: PollState,
         tools: ActorTools,
     ) -> None:
-        self._start = start
-        self._trace_id = trace_id
+        self.start = start
+        self.trace_id = trace_id
         self._view = view
         # As they are when the cycle begins: a change of the flags is for the next one.
         self._flags = view.workspace.cutover
@@ -108,6 +85,18 @@ class Cycle:
             workspace_id=view.workspace_id, cycle_id=start.cycle_id, trace_id=trace_id
         )
 
+    async def wait_to_begin(self) -> None:
+        """Sleep until the recorded start. A cycle that is cancelled before is abandoned."""
+        left = ((self.start.started_at or self._clock.now()) - self._clock.now()).total_seconds()
+        if left > 0:
+            slept = False
+            try:
+                await trio.sleep(left)
+                slept = True
+            finally:
+                if not slept:
+                    self._abandon()
+
     async def run(self, fetch_seconds: float, commit_seconds: float) -> CycleOutcome:
         """Collect, wait for the commits, submit the outcome and return it.
 
@@ -126,8 +115,8 @@ class Cycle:
         return outcome
 
     async def _collect_all(self, fetch_seconds: float) -> CycleOutcome:
-        started_at = self._start.started_at or self._clock.now()
-        self._log.info(CYCLE_TRIGGERED, **triggered_fields(self._start.key, started_at))
+        started_at = self.start.started_at or self._clock.now()
+        self._log.info(CYCLE_TRIGGERED, **triggered_fields(self.start.key, started_at))
         self._roster_deadline = trio.current_time() + ROSTER_SHARE * fetch_seconds
         with trio.move_on_after(fetch_seconds) as deadline:
             async with trio.open_nursery() as nursery:
@@ -171,7 +160,7 @@ class Cycle:
             self._view,
             self._tools,
             self._log,
-            trace_id=self._trace_id,
+            trace_id=self.trace_id,
         )
         self._runs[connection.provider_id] = collection
         self._collected[connection.provider_id] = collection.collected
@@ -342,14 +331,15 @@ class Cycle:
         """
         end = self._end(outcome, summary)
         end.resolve = self._tell_ended
+        await sleep_to_beat(gathering_seconds(self._view.workspace.poll_interval_seconds))
         await self._ingest.submit(end)
 
     def _tell_ended(self, receipt: Receipt | None) -> None:
         """Tell the cutover actor, once the outcome is committed. Runs on demand do not count."""
-        key = self._start.key
+        key = self.start.key
         if receipt is not None and key.trigger is not CycleTrigger.MANUAL:
             self._view.ends.note(
-                EndedRun(key.slot_start_at, self._start.cycle_id, self._trace_id, self._flags)
+                EndedRun(key.slot_start_at, self.start.cycle_id, self.trace_id, self._flags)
             )
 
     def _abandon(self) -> None:
@@ -366,12 +356,12 @@ class Cycle:
     def _end(self, outcome: CycleOutcome, summary: Mapping[str, Any]) -> Submission:
         return Submission(
             origin="poll",
-            trace_id=self._trace_id,
+            trace_id=self.trace_id,
             ownership=self._view.ownership,
             facts=(*self._facts, *self._facts_of_silence()),
             invalid=tuple(self._invalid),
             cycle=CycleEnd(
-                self._start.key, self._start.cycle_id, self._clock.now(), outcome, summary
+                self.start.key, self.start.cycle_id, self._clock.now(), outcome, summary
             ),
         )
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
-from actors.cycle import Cycle, PollState
+from actors.cycle import Cycle
+from actors.poll_state import PollState
 from actors.records import log_abandoned
 from actors.rosters import Rosters
 from actors.statistics import WorkspaceStatistics
@@ -22,6 +23,7 @@ from domain import schedule
 from domain.cycles import CycleKey, CycleOutcome, CycleTrigger
 from domain.model import Submission
 from domain.schedule import Start
+from ports.cycles import WantedCycle
 from runtime import spans
 from runtime.backoff import Backoff
 from runtime.faults import EnvironmentFault
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     from actors.tools import ActorTools
     from domain.model import Receipt, SessionRef, Workspace
     from domain.schedule import Place
-    from ports.cycles import CycleStart, CycleStore
+    from ports.cycles import CycleHistory, CycleStart, CycleStore
 
 T = TypeVar("T")
 
@@ -80,15 +82,17 @@ class WorkspaceActor:
         Ends only by cancellation.
         """
         place = await self._wait_for_place()
-        await self._recover(place)
+        is_requested = await self._recover(place)
         start, trigger = self._first_start(place)
-        await self._run_requested(place, start)  # perhaps requested while no actor was running
+        if is_requested:  # while no actor was running
+            await self._run_requested(place, start)
         while True:
             self._next_start_at = start.start_at
-            is_due = await sleep_until(self._clock.now, start.start_at, unless=self._hear_of_change)
+            ask_at = schedule.ask_at(start, place.interval)
+            is_due = await sleep_until(self._clock.now, ask_at, unless=self._hear_of_change)
             if is_due:
                 await self._run_scheduled(place, start, trigger)
-            else:
+            elif (await self._look_back()).is_requested:
                 await self._run_requested(place, start)
             if place != self._find_place():
                 place = await self._wait_for_place()
@@ -173,17 +177,25 @@ class WorkspaceActor:
 
     # --- what
 
-    async def _recover(self, place: Place) -> None:
+    async def _recover(self, place: Place) -> bool:
         """Find out what happened before a boot, a takeover or a pause ended.
 
-        Cycles left running are marked abandoned. The last slot with a cycle is loaded, so that
-        slots after it in which nobody started one are recorded as missed.
+        Cycles left running are marked abandoned. The last slot with a cycle is noted, so that
+        slots after it in which nobody started one are recorded as missed. Returns whether a run
+        is requested.
         """
-        await self._abandon_orphans()
-        last = await self._persist(lambda: self._cycles.load_last_slot(self._view.workspace_id))
+        await self._wait_until_judged()
+        history = await self._look_back()
+        if history.may_have_orphans:
+            await self._abandon_orphans()
+        last = history.last_slot
         if last is not None and not schedule.is_slot_of(place, last):
             last = None
         self._last_slot = last
+        return history.is_requested
+
+    async def _look_back(self) -> CycleHistory:
+        return await self._persist(lambda: self._cycles.look_back(self._view.workspace_id))
 
     async def _abandon_orphans(self) -> None:
         """Mark cycles that are recorded as running abandoned.
@@ -219,10 +231,10 @@ class WorkspaceActor:
     async def _run_scheduled(self, place: Place, start: Start, trigger: CycleTrigger) -> None:
         await self._record_missed(place, start)
         slot = self._last_slot = start.slot_start_at
-        trace_id = uuid.uuid4().hex
         key = CycleKey(self._view.workspace_id, slot, trigger, 1)
+        wanted = WantedCycle(key, schedule.cycle_id(key), uuid.uuid4().hex, start.start_at)
         started = await self._begin(
-            lambda: self._cycles.start_cycle(self._session, key, schedule.cycle_id(key), trace_id),
+            lambda: self._cycles.start_cycle(self._session, wanted),
             has_room=lambda: schedule.leaves_enough_of_slot(
                 Start(slot, self._clock.now()), place.interval
             ),
@@ -231,10 +243,15 @@ class WorkspaceActor:
             # No room is left: the machine slept through the slot, or the database was away for it.
             await self._persist_missed([slot])
         elif started.started:
+            cycle = self._make_cycle(started, wanted.trace_id)
+            await cycle.wait_to_begin()
             now = self._last_begun_at = self._clock.now()
             self._measures.cycle_lateness_seconds((now - slot).total_seconds(), trigger)
             deadline = schedule.cycle_deadline(start._replace(start_at=now), place.interval)
-            await self._run_cycle(started, trace_id, deadline, place.interval)
+            await self._run_cycle(cycle, deadline, place.interval)
+        else:
+            # Until then, this start would be found to be the next one.
+            await sleep_until(self._clock.now, start.start_at, unless=trio.sleep_forever)
 
     async def _begin(
         self,
@@ -293,20 +310,14 @@ class WorkspaceActor:
             at_least = timedelta(seconds=REQUESTED_SHARE * place.interval)
             deadline = max(before.start_at, self._clock.now() + at_least)
             # Use the request's trace id, so that the log leads from the request to the outcome.
-            await self._run_cycle(
-                requested, requested.trace_id or uuid.uuid4().hex, deadline, place.interval
-            )
+            cycle = self._make_cycle(requested, requested.trace_id or uuid.uuid4().hex)
+            await self._run_cycle(cycle, deadline, place.interval)
 
-    async def _run_cycle(
-        self, started: CycleStart, trace_id: str, deadline: datetime, interval: int
-    ) -> None:
-        cycle = Cycle(
-            started,
-            trace_id,
-            self._view,
-            self._state,
-            self._tools,
-        )
+    def _make_cycle(self, started: CycleStart, trace_id: str) -> Cycle:
+        return Cycle(started, trace_id, self._view, self._state, self._tools)
+
+    async def _run_cycle(self, cycle: Cycle, deadline: datetime, interval: int) -> None:
+        started, trace_id = cycle.start, cycle.trace_id
         began, outcome = trio.current_time(), CycleOutcome.ABANDONED
         try:
             with spans.span("poll cycle", trace_id=trace_id) as span:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from actors.gathered_cutovers import GatheredCutovers, GatheredGuardrails
+from actors.gathered_cycles import GatheredCycles
 from actors.runner import WorkspaceRunner
 from actors.session import SessionKeeper
 from actors.shard import ShardActor
@@ -64,14 +66,16 @@ def make_shard(
 
 
 def _make_runner(settings: Settings, collecting: Database, tools: ActorTools) -> WorkspaceRunner:
+    cycles = PostgresCycleStore(collecting)
+    guardrails = PostgresGuardrailStore(collecting)
     return WorkspaceRunner(
-        PostgresCycleStore(collecting),
+        GatheredCycles(cycles, cycles),
         tools,
         window_seconds=settings.stream_window_seconds,
         cutovers=CutoverStores(
-            PostgresCutovers(collecting),
+            GatheredCutovers(PostgresCutovers(collecting)),
             PostgresParityStore(collecting),
-            PostgresGuardrailStore(collecting),
+            GatheredGuardrails(guardrails, guardrails),
             PostgresLegacySyncs(collecting),
         ),
     )

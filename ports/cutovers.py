@@ -160,6 +160,15 @@ class CutoverWatch(Protocol):
         """Return the cutover as it is now; None if the session is no longer live."""
 
 
+class CutoversInBulk(Protocol):
+    """The same for many workspaces at once."""
+
+    async def load_cutovers(
+        self, session: SessionRef, workspace_ids: Sequence[str]
+    ) -> Mapping[str, StoredCutover]:
+        """Return the cutovers by workspace; none if the session is no longer live."""
+
+
 class CutoverStores(NamedTuple):
     """The stores with which a shard follows the cutovers of the workspaces that it owns."""
 

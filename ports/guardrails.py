@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from domain.guardrails import Crossing, EndedCycle
     from domain.model import Ownership
@@ -32,13 +32,13 @@ class GuardrailStore(Protocol):
     no longer that of `ownership`.
     """
 
-    async def load_cycle_ends(self, workspace_id: str, limit: int) -> list[EndedCycle]:
+    async def load_cycle_ends(self, workspace_id: str, limit: int) -> Sequence[EndedCycle]:
         """Return how the newest slots of the schedule ended, newest first.
 
         Slots with nothing to collect are left out, and those of before other providers were asked.
         """
 
-    async def load_comparisons(self, workspace_id: str, limit: int) -> list[ParityCounts]:
+    async def load_comparisons(self, workspace_id: str, limit: int) -> Sequence[ParityCounts]:
         """Return what the newest comparisons counted, newest first, one a slot."""
 
     async def roll_back(
@@ -56,3 +56,12 @@ class GuardrailStore(Protocol):
 
         Returns False, too, if the same was recorded within the last hour.
         """
+
+
+class CycleEndsInBulk(Protocol):
+    """The cycle ends of many workspaces at once."""
+
+    async def load_cycle_ends_of(
+        self, limits: Mapping[str, int]
+    ) -> Mapping[str, Sequence[EndedCycle]]:
+        """Return, for each workspace, as many of its cycle ends as its limit says."""

@@ -37,3 +37,14 @@ async def sleep_until(
             await unless()
             return False
     return True
+
+
+async def sleep_to_beat(seconds: float) -> None:
+    """Wait until the next whole multiple of so many seconds on trio's clock.
+
+    Tasks that do so wake at the same instant, at most that many seconds later. Returns at once if
+    the caller's deadline would come first.
+    """
+    beat_at = (trio.current_time() // seconds + 1) * seconds
+    if beat_at < trio.current_effective_deadline():
+        await trio.sleep_until(beat_at)

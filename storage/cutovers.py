@@ -33,6 +33,8 @@ from storage.registry.workspaces import lock_workspace
 from storage.rows import to_legacy_configuration, to_parity_counts, to_workspace
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from domain.changes import Author, Document
     from domain.cutover import CutoverRefusal
     from domain.model import SessionRef
@@ -123,11 +125,16 @@ class PostgresCutovers:
         return await self._database.run(work)
 
     async def load_cutover(self, session: SessionRef, workspace_id: str) -> StoredCutover | None:
-        async def work(connection: Connection) -> Any:
-            return await connection.fetchrow(sql("load_cutover"), workspace_id, *session)
+        return (await self.load_cutovers(session, [workspace_id])).get(workspace_id)
 
-        row = await self._database.run(work, in_transaction=False)
-        return None if row is None else to_stored_cutover(row)
+    async def load_cutovers(
+        self, session: SessionRef, workspace_ids: Sequence[str]
+    ) -> dict[str, StoredCutover]:
+        async def work(connection: Connection) -> Sequence[Row]:
+            return await connection.fetch(sql("load_cutovers"), workspace_ids, *session)
+
+        rows = await self._database.run(work, in_transaction=False)
+        return {row["workspace_id"]: to_stored_cutover(row) for row in rows}
 
     async def note_legacy_answer(
         self, workspace_id: str, at: datetime, fault: str | None = None

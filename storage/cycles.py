@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING
 from domain.cycles import CycleEnd, CycleKey, CycleOutcome, CycleTrigger
 from domain.indicators import count_at_end
 from domain.schedule import cycle_id as make_cycle_id
-from ports.cycles import AbandonedCycle, CycleStart
+from ports.cycles import AbandonedCycle, CycleHistory, CycleStart
+from ports.ingest import RowsLocked, UnitPoisoned
+from storage.cycle_starts import record_starts, refused, take_free_turns
+from storage.faults import DatabaseRefused
 from storage.queries import bound, sql
 from storage.rows import to_cycle_key
 from storage.unit.rows import CountedDevices
@@ -24,35 +27,63 @@ if TYPE_CHECKING:
 
     from domain.indicators import DeviceCounts, NoCounts
     from domain.model import SessionRef
+    from ports.cycles import WantedCycle
     from storage.gateway import Connection, Database
 
 MAX_ATTEMPT_RACES = 10
 
 
 class PostgresCycleStore:
-    """ports.cycles.CycleStore."""
+    """ports.cycles.CycleStore and ports.cycles.CyclesInBulk."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def start_cycle(
-        self, session: SessionRef, key: CycleKey, cycle_id: str, trace_id: str
-    ) -> CycleStart:
-        refused = CycleStart(False, key, cycle_id)
-
+    async def start_cycle(self, session: SessionRef, wanted: WantedCycle) -> CycleStart:
         async def work(connection: Connection) -> CycleStart:
-            if not await _hold(connection, session, key.workspace_id):
-                return refused
-            for _ in range(MAX_ATTEMPT_RACES):
-                found = await connection.fetchrow(sql("find_attempts"), *key[:3])
-                if found is None or (found["completed"] and key.trigger is not CycleTrigger.MANUAL):
-                    return refused
-                start = next_attempt(key, cycle_id, found["last_attempt"])
-                row = {**start.key._asdict(), **session._asdict()}
-                ids = {"cycle_id": start.cycle_id, "trace_id": trace_id}
-                if stored := await connection.fetchrow(*bound("start_cycle", **row, **ids)):
-                    return start._replace(trace_id=trace_id, started_at=stored["started_at"])
-            return refused
+            if await _hold(connection, session, wanted.key.workspace_id):
+                for _ in range(MAX_ATTEMPT_RACES):
+                    (start,) = await record_starts(connection, session, [wanted])
+                    if start is not None:
+                        return start
+            return refused(wanted)
+
+        return await self._database.run(work)
+
+    async def start_cycles(
+        self, session: SessionRef, wanted: Sequence[WantedCycle]
+    ) -> list[CycleStart | None]:
+        async def work(connection: Connection) -> list[CycleStart | None]:
+            names = [one.key.workspace_id for one in wanted]
+            ours = await take_free_turns(connection, names)
+            if not await _is_live(connection, session):
+                return [refused(one) for one in wanted]
+            mine = [one for one in wanted if one.key.workspace_id in ours]
+            starts = iter(await record_starts(connection, session, mine))
+            return [next(starts) if name in ours else None for name in names]
+
+        try:
+            return await self._database.run(work)
+        except (RowsLocked, UnitPoisoned, DatabaseRefused):
+            # Nothing was written. Perhaps one workspace is the reason, so each is asked for alone.
+            return [None] * len(wanted)
+
+    async def look_back(self, workspace_id: str) -> CycleHistory:
+        (history,) = await self.look_back_at([workspace_id])
+        return history
+
+    async def look_back_at(self, workspace_ids: Sequence[str]) -> list[CycleHistory]:
+        async def work(connection: Connection) -> list[CycleHistory]:
+            ours = await take_free_turns(connection, workspace_ids)
+            rows = await connection.fetch(sql("look_back"), workspace_ids)
+            return [
+                CycleHistory(
+                    row["has_running"] or row["workspace_id"] not in ours,
+                    row["is_requested"],
+                    row["last_slot"],
+                )
+                for row in rows
+            ]
 
         return await self._database.run(work)
 
@@ -110,18 +141,6 @@ class PostgresCycleStore:
 
         return await self._database.run(work)
 
-    async def load_last_slot(self, workspace_id: str) -> datetime | None:
-        """Return the last slot of the schedule.
-
-        Runs on demand have slots of their own and do not count.
-        """
-
-        async def work(connection: Connection) -> datetime | None:
-            slot: datetime | None = await connection.fetchval(sql("load_last_slot"), workspace_id)
-            return slot
-
-        return await self._database.run(work, readonly=True)
-
     async def find_silent_connections(
         self, workspace_id: str, stale_after_seconds: Mapping[str, float]
     ) -> frozenset[str]:
@@ -154,17 +173,6 @@ class PostgresCycleStore:
 def abandoned(trace_id: str, key: CycleKey, cycle_id: str, ended_at: datetime) -> AbandonedCycle:
     """Return a cycle that was abandoned: what it collected is not known."""
     return AbandonedCycle(trace_id, CycleEnd(key, cycle_id, ended_at, CycleOutcome.ABANDONED, {}))
-
-
-def next_attempt(key: CycleKey, cycle_id: str, last_attempt: int) -> CycleStart:
-    """Return the key as asked for, or with the attempt after the last one.
-
-    The id follows the key.
-    """
-    if last_attempt < key.attempt:
-        return CycleStart(True, key, cycle_id)
-    raised = key._replace(attempt=last_attempt + 1)
-    return CycleStart(True, raised, make_cycle_id(raised))
 
 
 async def _hold(connection: Connection, session: SessionRef, workspace_id: str) -> bool:

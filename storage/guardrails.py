@@ -23,6 +23,8 @@ from storage.queries import bound, sql
 from storage.rows import to_parity_counts
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from domain.changes import Document
     from domain.model import Ownership
     from domain.parity import ParityCounts
@@ -41,8 +43,14 @@ class PostgresGuardrailStore:
         self._database = database
 
     async def load_cycle_ends(self, workspace_id: str, limit: int) -> list[EndedCycle]:
-        rows = await self._fetch("load_cycle_ends", workspace_id, limit)
-        return [_to_ended_cycle(row) for row in rows]
+        return (await self.load_cycle_ends_of({workspace_id: limit}))[workspace_id]
+
+    async def load_cycle_ends_of(self, limits: Mapping[str, int]) -> dict[str, list[EndedCycle]]:
+        rows = await self._fetch("load_cycle_ends", list(limits), list(limits.values()))
+        ends: dict[str, list[EndedCycle]] = {workspace_id: [] for workspace_id in limits}
+        for row in rows:
+            ends[row["workspace_id"]].append(_to_ended_cycle(row))
+        return ends
 
     async def load_comparisons(self, workspace_id: str, limit: int) -> list[ParityCounts]:
         rows = await self._fetch("load_gate_cycles", workspace_id, limit, False)

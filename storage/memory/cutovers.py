@@ -10,6 +10,7 @@ from ports.cutovers import StoredCutover, new_draft
 from storage.memory.sessions import is_live
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from domain.model import SessionRef
@@ -52,15 +53,23 @@ class MemoryCutovers:
             return Stored(created=False, revision=changed.cutover_revision)
 
     async def load_cutover(self, session: SessionRef, workspace_id: str) -> StoredCutover | None:
+        return (await self.load_cutovers(session, [workspace_id])).get(workspace_id)
+
+    async def load_cutovers(
+        self, session: SessionRef, workspace_ids: Sequence[str]
+    ) -> dict[str, StoredCutover]:
         await self._engine.arrive()
         tables = self._engine.tables
-        workspace = tables.workspaces.get((workspace_id,))
-        stored = tables.cutovers.get((workspace_id,))
-        if workspace is None or not is_live(tables, session):
-            return None
-        if stored is None:
-            return StoredCutover(workspace, new_draft(workspace.cutover))
-        return stored._replace(workspace=workspace)
+        if not is_live(tables, session):
+            return {}
+        found = {name: tables.workspaces.get((name,)) for name in workspace_ids}
+        return {
+            name: (
+                tables.cutovers.get((name,)) or StoredCutover(one, new_draft(one.cutover))
+            )._replace(workspace=one)
+            for name, one in found.items()
+            if one is not None
+        }
 
     async def note_legacy_answer(
         self, workspace_id: str, at: datetime, fault: str | None = None

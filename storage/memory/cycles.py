@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from domain.cycles import CycleKey, CycleOutcome, CycleTrigger
 from domain.indicators import count_at_end
 from domain.schedule import cycle_id as make_cycle_id
-from ports.cycles import AbandonedCycle, CycleStart
+from ports.cycles import AbandonedCycle, CycleHistory, CycleStart
 from ports.reads import CycleRow
-from storage.cycles import abandoned, next_attempt
+from storage.cycle_starts import next_attempt, refused
+from storage.cycles import abandoned
 from storage.faults import explain_error
 from storage.memory.counting import count_devices, count_devices_at
 from storage.memory.sessions import is_live
@@ -24,47 +25,38 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from domain.model import SessionRef
+    from ports.cycles import WantedCycle
     from storage.memory.engine import Engine
     from storage.memory.tables import Tables
 
 
 class MemoryCycleStore:
-    """ports.cycles.CycleStore."""
+    """ports.cycles.CycleStore and ports.cycles.CyclesInBulk."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    async def start_cycle(
-        self, session: SessionRef, key: CycleKey, cycle_id: str, trace_id: str
-    ) -> CycleStart:
-        refused = CycleStart(False, key, cycle_id)
+    async def start_cycle(self, session: SessionRef, wanted: WantedCycle) -> CycleStart:
         async with self._engine.writing() as tables:
-            if not is_live(tables, session):
-                return refused
-            attempts = _attempts(tables, key.workspace_id, key.slot_start_at)
-            if key.trigger is not CycleTrigger.MANUAL and any(map(_closes_its_slot, attempts)):
-                return refused
-            last_attempt = max(
-                (row.key.attempt for row in attempts if row.key.trigger is key.trigger), default=0
-            )
-            start = next_attempt(key, cycle_id, last_attempt)
-            if (key.workspace_id, start.cycle_id) in tables.cycle_ids:
-                return refused
+            return _start(tables, session, wanted, self._engine.now())
+
+    async def start_cycles(
+        self, session: SessionRef, wanted: Sequence[WantedCycle]
+    ) -> list[CycleStart | None]:
+        """No turn is taken: on the twin, transactions run one after the other."""
+        async with self._engine.writing() as tables:
+            if any(tables.workspaces.get((one.key.workspace_id,)) is None for one in wanted):
+                return [None] * len(wanted)
             now = self._engine.now()
-            shard_id = session.shard_id
-            row = CycleRow(
-                start.key,
-                start.cycle_id,
-                trace_id,
-                shard_id,
-                None,
-                now,
-                None,
-                CycleOutcome.RUNNING,
-                {},
-            )
-            _insert(tables, PollCycleRow(row, session.epoch))
-            return start._replace(trace_id=trace_id, started_at=now)
+            return [_start(tables, session, one, now) for one in wanted]
+
+    async def look_back(self, workspace_id: str) -> CycleHistory:
+        (history,) = await self.look_back_at([workspace_id])
+        return history
+
+    async def look_back_at(self, workspace_ids: Sequence[str]) -> list[CycleHistory]:
+        await self._engine.arrive()
+        return [_look_back(self._engine.tables, workspace_id) for workspace_id in workspace_ids]
 
     async def record_missed(
         self, session: SessionRef, workspace_id: str, slots: Sequence[datetime]
@@ -116,14 +108,6 @@ class MemoryCycleStore:
             rows = [cycle.row for cycle in orphans]
             return [abandoned(row.trace_id, row.key, row.cycle_id, now) for row in rows]
 
-    async def load_last_slot(self, workspace_id: str) -> datetime | None:
-        await self._engine.arrive()
-        keys = self._engine.tables.poll_cycles.of(workspace_id)
-        return max(
-            (key.slot_start_at for key in keys if key.trigger is not CycleTrigger.MANUAL),
-            default=None,
-        )
-
     async def find_silent_connections(
         self, workspace_id: str, stale_after_seconds: Mapping[str, float]
     ) -> frozenset[str]:
@@ -162,6 +146,39 @@ class MemoryCycleStore:
             )
             tables.put_cycle(PollCycleRow(row, session.epoch))
             return CycleStart(True, row.key, row.cycle_id, row.trace_id, row.started_at)
+
+
+def _start(tables: Tables, session: SessionRef, wanted: WantedCycle, now: datetime) -> CycleStart:
+    key, workspace_id = wanted.key, wanted.key.workspace_id
+    if not is_live(tables, session):
+        return refused(wanted)
+    attempts = _attempts(tables, workspace_id, key.slot_start_at)
+    if key.trigger is not CycleTrigger.MANUAL and any(map(_closes_its_slot, attempts)):
+        return refused(wanted)
+    last_attempt = max(
+        (row.key.attempt for row in attempts if row.key.trigger is key.trigger), default=0
+    )
+    start = next_attempt(key, wanted.cycle_id, last_attempt)
+    if (workspace_id, start.cycle_id) in tables.cycle_ids:
+        return refused(wanted)
+    started_at = now if wanted.due_at is None else max(now, wanted.due_at)
+    begun = (start.key, start.cycle_id, wanted.trace_id, session.shard_id, None, started_at)
+    row = CycleRow(*begun, None, CycleOutcome.RUNNING, {})
+    if wanted.skipped is not None:
+        slot = key.slot_start_at
+        devices = count_devices(tables, tables.device_state.get, workspace_id, slot, now)
+        row = CycleRow(*begun, started_at, CycleOutcome.SKIPPED, wanted.skipped, *devices)
+    _insert(tables, PollCycleRow(row, session.epoch))
+    return start._replace(trace_id=wanted.trace_id, started_at=started_at)
+
+
+def _look_back(tables: Tables, workspace_id: str) -> CycleHistory:
+    cycles = [cycle.row for cycle in tables.poll_cycles.of(workspace_id).values()]
+    outcomes = {cycle.outcome for cycle in cycles}
+    slots = [row.key.slot_start_at for row in cycles if row.key.trigger is not CycleTrigger.MANUAL]
+    return CycleHistory(
+        CycleOutcome.RUNNING in outcomes, "requested" in outcomes, max(slots, default=None)
+    )
 
 
 def _attempts(tables: Tables, workspace_id: str, slot: datetime) -> list[CycleRow]:

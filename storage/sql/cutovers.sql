@@ -9,13 +9,13 @@ SELECT w.*, c.legacy_base_url, c.legacy_credential, c.legacy_shape, c.gate, c.gu
 FROM workspaces w LEFT JOIN cutovers c ON c.workspace_id = w.workspace_id
 WHERE w.workspace_id = $1;
 
--- name: load_cutover
--- For a shard: no row once its session is over.
+-- name: load_cutovers
+-- For a shard: no rows once its session is over.
 SELECT w.*, c.legacy_base_url, c.legacy_credential, c.legacy_shape, c.gate, c.guardrails,
        c.legacy_answered_at, c.legacy_failed_at, c.legacy_fault, c.legacy_unfit,
        c.rolled_back_at
 FROM workspaces w LEFT JOIN cutovers c ON c.workspace_id = w.workspace_id
-WHERE w.workspace_id = $1
+WHERE w.workspace_id = ANY ($1::text[])
   AND EXISTS (SELECT FROM sessions WHERE shard_id = $2 AND epoch = $3 AND state = 'live');
 
 -- name: update_flags

@@ -6,21 +6,49 @@
 -- row: a long command on that row would hold up the schedule.
 SELECT pg_advisory_xact_lock(hashtextextended($1, 7264830914));
 
--- name: find_attempts
--- A completed cycle closes its slot for the schedule. A run on demand does not: it has a slot of
--- its own.
-SELECT coalesce(bool_or(outcome = 'completed' AND trigger <> 'manual'), false) AS completed,
-       coalesce(max(attempt) FILTER (WHERE trigger = $3), 0) AS last_attempt
-FROM poll_cycles WHERE workspace_id = $1 AND slot_start_at = $2;
+-- name: take_free_turns_on_cycles
+-- As take_turn_on_cycles, for many workspaces, without a wait: one of them must not hold up the
+-- others. Nor must a lock on a row of one of them, for longer than a unit may take.
+SELECT k.workspace_id, set_config('lock_timeout', '500ms', true),
+       pg_try_advisory_xact_lock(hashtextextended(k.workspace_id, 7264830914)) AS is_taken
+FROM unnest($1::text[]) AS k (workspace_id);
 
--- name: start_cycle
--- DO NOTHING: another shard took this attempt after find_attempts, and the caller looks again.
+-- name: find_attempts
+-- Of each slot and trigger, in the order asked. A completed cycle closes its slot for the schedule.
+-- A run on demand does not: it has a slot of its own.
+SELECT a.completed, a.last_attempt
+FROM unnest($1::text[], $2::timestamptz[], $3::text[]) WITH ORDINALITY
+    AS k (workspace_id, slot_start_at, trigger, place)
+CROSS JOIN LATERAL (
+    SELECT coalesce(bool_or(c.outcome = 'completed' AND c.trigger <> 'manual'), false) AS completed,
+           coalesce(max(c.attempt) FILTER (WHERE c.trigger = k.trigger), 0) AS last_attempt
+    FROM poll_cycles c
+    WHERE c.workspace_id = k.workspace_id AND c.slot_start_at = k.slot_start_at
+) AS a
+ORDER BY k.place;
+
+-- name: start_cycles
+-- A cycle may be recorded before it is due. One that is skipped ends as it starts. DO NOTHING:
+-- another shard took this attempt after find_attempts, and the caller looks again.
+WITH moment AS MATERIALIZED (
+    SELECT clock_timestamp() AS now
+)
 INSERT INTO poll_cycles (workspace_id, slot_start_at, trigger, attempt, cycle_id, trace_id,
-                         shard_id, epoch, started_at, outcome)
-VALUES (:workspace_id, :slot_start_at, :trigger, :attempt, :cycle_id, :trace_id,
-        :shard_id, :epoch, clock_timestamp(), 'running')
+                         shard_id, epoch, started_at, ended_at, outcome, summary, active_devices,
+                         fresh_devices, updated_devices)
+SELECT i.workspace_id, i.slot_start_at, i.trigger, i.attempt, i.cycle_id, i.trace_id,
+       :shard_id, :epoch, greatest(i.due_at, moment.now),
+       CASE WHEN i.outcome = 'skipped' THEN greatest(i.due_at, moment.now) END,
+       i.outcome, i.summary, i.active_devices, i.fresh_devices, i.updated_devices
+FROM unnest(:workspace_ids::text[], :slots::timestamptz[], :triggers::text[], :attempts::integer[],
+            :cycle_ids::text[], :trace_ids::text[], :due_at::timestamptz[], :outcomes::text[],
+            :summaries::jsonb[], :active_devices::integer[], :fresh_devices::integer[],
+            :updated_devices::integer[])
+    AS i (workspace_id, slot_start_at, trigger, attempt, cycle_id, trace_id, due_at, outcome,
+          summary, active_devices, fresh_devices, updated_devices)
+CROSS JOIN moment
 ON CONFLICT DO NOTHING
-RETURNING started_at;
+RETURNING workspace_id, started_at;
 
 -- name: count_devices_at
 -- As count_devices, at the beginnings of slots that are over, from event history: device_state only
@@ -81,10 +109,23 @@ FROM unnest(:cycle_ids::text[], :active_devices::integer[], :fresh_devices::inte
 WHERE c.workspace_id = :workspace_id AND c.cycle_id = i.cycle_id AND c.outcome = 'running'
 RETURNING c.workspace_id, c.slot_start_at, c.trigger, c.attempt, c.cycle_id, c.trace_id, c.ended_at;
 
--- name: load_last_slot
--- The last slot of the schedule. Runs on demand are outside the schedule.
-SELECT slot_start_at FROM poll_cycles WHERE workspace_id = $1 AND trigger <> 'manual'
-ORDER BY slot_start_at DESC LIMIT 1;
+-- name: look_back
+-- Of each workspace, in the order asked: whether a cycle is recorded as running or as requested, and
+-- the last slot of the schedule. Runs on demand are outside the schedule.
+SELECT k.workspace_id, open.has_running, open.is_requested, newest.slot_start_at AS last_slot
+FROM unnest($1::text[]) WITH ORDINALITY AS k (workspace_id, place)
+CROSS JOIN LATERAL (
+    SELECT coalesce(bool_or(c.outcome = 'running'), false) AS has_running,
+           coalesce(bool_or(c.outcome = 'requested'), false) AS is_requested
+    FROM poll_cycles c
+    WHERE c.workspace_id = k.workspace_id AND c.outcome IN ('requested', 'running')
+) AS open
+LEFT JOIN LATERAL (
+    SELECT c.slot_start_at FROM poll_cycles c
+    WHERE c.workspace_id = k.workspace_id AND c.trigger <> 'manual'
+    ORDER BY c.slot_start_at DESC LIMIT 1
+) AS newest ON true
+ORDER BY k.place;
 
 -- name: take_requested_cycle
 -- SKIP LOCKED: during a hand-over two shards may look at once, and one of them should go on. A run

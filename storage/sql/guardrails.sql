@@ -1,17 +1,24 @@
 -- What guardrails look at, and what they did.
 
 -- name: load_cycle_ends
--- One row a slot, newest first: of several attempts the best counts. Not those of before other
--- providers were asked.
-SELECT DISTINCT ON (slot_start_at) outcome, summary -> 'connections' AS connections
-FROM poll_cycles
-WHERE workspace_id = $1 AND trigger <> 'manual'
-  AND outcome IN ('completed', 'partial', 'failed', 'timed_out', 'missed', 'abandoned')
-  AND slot_start_at >= (
-      SELECT coalesce(w.asking_changed_at, '-infinity') FROM workspaces w WHERE w.workspace_id = $1)
-ORDER BY slot_start_at DESC,
-         array_position(ARRAY['completed', 'partial'], outcome) NULLS LAST, attempt DESC
-LIMIT $2;
+-- For each workspace of $1, as many as $2 says. One row a slot, newest first: of several attempts the
+-- best counts. Not those of before other providers were asked.
+SELECT k.workspace_id, e.outcome, e.connections
+FROM unnest($1::text[], $2::integer[]) AS k (workspace_id, max_slots)
+CROSS JOIN LATERAL (
+    SELECT DISTINCT ON (c.slot_start_at)
+           c.slot_start_at, c.outcome, c.summary -> 'connections' AS connections
+    FROM poll_cycles c
+    WHERE c.workspace_id = k.workspace_id AND c.trigger <> 'manual'
+      AND c.outcome IN ('completed', 'partial', 'failed', 'timed_out', 'missed', 'abandoned')
+      AND c.slot_start_at >= (
+          SELECT coalesce(w.asking_changed_at, '-infinity') FROM workspaces w
+          WHERE w.workspace_id = k.workspace_id)
+    ORDER BY c.slot_start_at DESC,
+             array_position(ARRAY['completed', 'partial'], c.outcome) NULLS LAST, c.attempt DESC
+    LIMIT k.max_slots
+) AS e
+ORDER BY k.workspace_id, e.slot_start_at DESC;
 
 -- name: hold_lease
 -- Returns no row unless this session still has the lease under this token. FOR SHARE makes a release

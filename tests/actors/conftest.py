@@ -14,6 +14,7 @@ from hypothesis import settings
 from structlog.testing import capture_logs
 
 from actors.ingest import IngestActor
+from ports.cycles import WantedCycle
 from tests.actors.deferring import CYCLE_ID, KEY
 from tests.actors.harness import LIVE, Harness, Shard, build_harness, polled
 from tests.actors.scripted import ScriptedStreamer
@@ -81,7 +82,9 @@ async def running(harness: Harness, shard: Shard, nursery: trio.Nursery) -> Shar
     """
     await harness.add_workspace(ISLAND)
     await harness.add_connection(polled(workspace_id=ISLAND), "bus-1")
-    assert (await harness.store.start_cycle(shard.session, KEY, CYCLE_ID, "trace-c")).started
+    assert (
+        await harness.store.start_cycle(shard.session, WantedCycle(KEY, CYCLE_ID, "trace-c"))
+    ).started
     nursery.start_soon(shard.ingest.run)
     return shard
 

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from actors.cycle import Cycle, PollState
+from actors.cycle import Cycle
 from actors.lanes import LANES
+from actors.poll_state import PollState
 from domain.cycles import CycleKey, CycleOutcome, CycleTrigger
 from domain.resource import workspace_resource
 from domain.schedule import cycle_id
+from ports.cycles import WantedCycle
 from tests.actors.harness import HARBOUR, update
 from tests.actors.instants import INTERVAL, at
 
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
 async def make_cycle(shard: Shard, number: int = 0, state: PollState | None = None) -> Cycle:
     """Return a started cycle for the harbour's slot of that number."""
     key = CycleKey(HARBOUR, at(INTERVAL * number), CycleTrigger.SCHEDULE, 1)
-    started = await shard.harness.store.start_cycle(shard.session, key, cycle_id(key), "trace-c")
+    started = await shard.harness.store.start_cycle(
+        shard.session, WantedCycle(key, cycle_id(key), "trace-c")
+    )
     assert started.started
     view, state = await shard.view(), state or PollState({})
     return Cycle(started, "trace-c", view, state, shard.tools)

@@ -10,13 +10,13 @@ import trio
 import trio.testing
 
 from actors.connections import Connector
-from actors.cycle import PollState
+from actors.poll_state import PollState
 from actors.stream import SEED_BUDGET_SECONDS
 from domain.model import FaultClass
 from ports.providers import ProviderFault
 from tests.actors.cycling import run_cycle, script
 from tests.actors.harness import HARBOUR, LIVE, STEADY, polled, streamed
-from tests.actors.instants import at
+from tests.actors.instants import GATHERING, at
 from tests.actors.polling import ScriptedPoller, page
 from tests.actors.scripted import frame, outage, refused
 from tests.actors.streaming import running
@@ -70,7 +70,7 @@ async def test_while_the_first_call_after_a_gap_runs_none_has_ended(
     await trio.sleep(11)
     assert stored(harness).call_ended_at == at(0)
     await trio.sleep(2)
-    assert stored(harness).call_ended_at == at(1012)
+    assert stored(harness).call_ended_at == at(1012 + 2 * GATHERING)
 
 
 async def test_a_cycle_that_did_not_ask_says_so_until_a_call_ends(

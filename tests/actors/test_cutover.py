@@ -132,7 +132,7 @@ async def test_a_run_on_demand_is_not_told(
     nursery.start_soon(shard.ingest.run)
     cycle = await make_cycle(shard)
     manual = CycleKey(HARBOUR, at(0), CycleTrigger.MANUAL, 1)
-    cycle._start = cycle._start._replace(key=manual)
+    cycle.start = cycle.start._replace(key=manual)
     await cycle.run(240, 30)
     with trio.move_on_after(60) as waiting:
         await cycle._view.ends.take()

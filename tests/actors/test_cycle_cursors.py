@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from actors.cycle import PollState
+from actors.poll_state import PollState
 from actors.rosters import DEFAULT_ROSTERS, Rosters
 from domain.cycles import CycleOutcome
 from tests.actors.cycling import make_cycle, run_cycle, script

@@ -33,7 +33,7 @@ class ForgetfulCycles:
         self._store = store
         self._losses = losses
         self.record_missed, self.abandon_orphans = store.record_missed, store.abandon_orphans
-        self.load_last_slot = store.load_last_slot
+        self.look_back = store.look_back
         self.find_silent_connections = store.find_silent_connections
 
     async def start_cycle(self, *args: Any) -> CycleStart:

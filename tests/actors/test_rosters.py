@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from actors.cycle import PollState
+from actors.poll_state import PollState
 from actors.rosters import DEFAULT_ROSTERS, RosterPolicy, Rosters
 from domain.cycles import CycleOutcome
 from domain.model import Device, FaultClass
 from ports.providers import ProviderFault
 from tests.actors.cycling import run_cycle, script
 from tests.actors.harness import HARBOUR, STEADY
-from tests.actors.instants import INTERVAL, at
+from tests.actors.instants import GATHERING, INTERVAL, at
 from tests.actors.polling import ScriptedPoller, page
 from tests.actors.scripted import sample
 
@@ -94,7 +94,7 @@ async def test_a_roster_comes_behind_the_news_and_moves_no_cursor(
     assert state.cursors == {STEADY: "c-1"}
     stored = harness.store.tables.connection_state.get((HARBOUR, STEADY))
     assert stored is not None
-    assert (stored.cursor, stored.roster_at) == ("c-1", at(0))
+    assert (stored.cursor, stored.roster_at) == ("c-1", at(GATHERING))
     states = dict(harness.store.tables.device_state.items())
     assert states[HARBOUR, "bus-1"].statement == "named"
     assert states[HARBOUR, "bus-2"].statement == "left_out"

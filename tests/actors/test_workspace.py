@@ -31,7 +31,7 @@ async def test_every_slot_gets_its_cycle_at_its_own_instant(
 ) -> None:
     nursery.start_soon(shard.ingest.run)
     async with working(shard, await shard.view()):
-        await trio.sleep(5 * INTERVAL)
+        await trio.sleep(5 * INTERVAL - 1)
     rows = [row for row in await harness.cycles() if row.key.trigger is CycleTrigger.SCHEDULE]
     expected = regular(0, 5, after=at(0))
     assert [(row.key.slot_start_at, row.started_at) for row in rows] == expected
@@ -166,7 +166,7 @@ async def test_no_cycle_starts_outside_its_slot_after_an_outage(
 ) -> None:
     nursery.start_soon(shard.ingest.run)
     async with working(shard, await shard.view()):
-        await trio.sleep(INTERVAL)
+        await trio.sleep(INTERVAL - 1)
         harness.store.go_away()
         await trio.sleep(12.4 * INTERVAL)
         harness.store.come_back()

@@ -14,6 +14,7 @@ from domain.cycles import CycleKey, CycleOutcome, CycleTrigger
 from domain.model import FaultClass
 from domain.resource import workspace_resource
 from domain.schedule import Place
+from ports.cycles import WantedCycle
 from ports.providers import ProviderFault
 from runtime.instants import format_instant
 from tests.actors.harness import HARBOUR, STEADY, polled, until
@@ -333,7 +334,9 @@ async def test_a_dead_shards_cycle_is_abandoned_and_attempted_again(
     slot = regular(0, 1, after=at(0))[0].slot_start_at
     key = CycleKey(HARBOUR, slot, CycleTrigger.SCHEDULE, 1)
     await trio.sleep(1)
-    await harness.store.start_cycle(shard.session, key, schedule.cycle_id(key), "trace-1")
+    await harness.store.start_cycle(
+        shard.session, WantedCycle(key, schedule.cycle_id(key), "trace-1")
+    )
     other = await harness.boot("shard-2")
     nursery.start_soon(other.ingest.run)
     await trio.sleep(60)

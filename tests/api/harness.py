@@ -42,6 +42,7 @@ from domain.registry import DeviceDraft
 from domain.schedule import Place, cycle_id, place_of, slot_of
 from lastheard.credentials import CredentialReader
 from lastheard.process_model import PROCESS_MODEL
+from ports.cycles import WantedCycle
 from ports.sessions import VitalSigns
 from providers.push import Push
 from runtime.outbound import Allowance
@@ -249,7 +250,7 @@ class Harness:
         key = CycleKey(workspace, slot, CycleTrigger.SCHEDULE, 1)
         await self.stores.sessions.beat(self.session, ttl_seconds=86_400, statistics=VitalSigns())
         start = await self.stores.cycles.start_cycle(
-            self.session, key, cycle_id(key), "trace-cycle"
+            self.session, WantedCycle(key, cycle_id(key), "trace-cycle")
         )
         end = CycleEnd(start.key, start.cycle_id, now, CycleOutcome.COMPLETED, {"devices": 0})
         submission = Submission("poll", "trace-cycle", cycle=end)

@@ -21,6 +21,7 @@ from domain.model import (
     Submission,
 )
 from domain.schedule import cycle_id
+from ports.cycles import WantedCycle
 from ports.sessions import VitalSigns
 from tests.api.harness import BUSES
 
@@ -106,7 +107,7 @@ async def _run_cycle(
     sessions, cycles = harness.stores.sessions, harness.stores.cycles
     await sessions.beat(harness.session, ttl_seconds=86_400, statistics=VitalSigns())
     key = CycleKey("north", slot_start_at, CycleTrigger.SCHEDULE, 1)
-    start = await cycles.start_cycle(harness.session, key, cycle_id(key), "trace-c")
+    start = await cycles.start_cycle(harness.session, WantedCycle(key, cycle_id(key), "trace-c"))
     assert start.started
     seconds, outcome = random.uniform(0.2, 90.0), random.choice(OUTCOMES)
     harness.let_pass(seconds)

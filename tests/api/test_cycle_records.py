@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from domain.cycles import CycleKey, CycleTrigger
 from domain.schedule import cycle_id
+from ports.cycles import WantedCycle
 from tests.api.test_cycle_requests import PATH
 
 if TYPE_CHECKING:
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 
 async def start(harness: Harness) -> str:
     key = CycleKey("north", harness.clock.now(), CycleTrigger.SCHEDULE, 1)
-    begun = await harness.stores.cycles.start_cycle(harness.session, key, cycle_id(key), "trace-9")
+    begun = await harness.stores.cycles.start_cycle(
+        harness.session, WantedCycle(key, cycle_id(key), "trace-9")
+    )
     return begun.cycle_id
 
 

@@ -11,6 +11,7 @@ import pytest
 from domain.cycles import CycleKey, CycleTrigger
 from domain.model import Policy
 from domain.schedule import cycle_id, next_start, place_of, starts_bound
+from ports.cycles import WantedCycle
 
 if TYPE_CHECKING:
     from tests.api.harness import Answer, Harness
@@ -84,7 +85,9 @@ async def test_a_recorded_cycle_is_shown_instead_of_its_promise(harness: Harness
     key = CycleKey(
         "north", datetime.fromisoformat(promised["slot_start_at"]), CycleTrigger.SCHEDULE, 1
     )
-    await harness.stores.cycles.start_cycle(harness.session, key, promised["cycle_id"], "trace")
+    await harness.stores.cycles.start_cycle(
+        harness.session, WantedCycle(key, promised["cycle_id"], "trace")
+    )
     shown = await harness.get(f"{PATH}/{promised['cycle_id']}")
     assert (shown["outcome"], shown["trace_id"]) == ("running", "trace")
 

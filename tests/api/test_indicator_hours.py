@@ -9,6 +9,7 @@ import pytest
 
 from domain.cycles import CycleKey, CycleTrigger
 from domain.schedule import cycle_id
+from ports.cycles import WantedCycle
 from tests.api.seeded_hour import play
 from tests.api.standing_time import START
 
@@ -96,7 +97,9 @@ async def test_an_hour_waits_until_the_schedule_has_gone_on(harness: Harness) ->
 
 async def test_an_hour_waits_for_its_open_cycles(harness: Harness) -> None:
     key = CycleKey("north", START, CycleTrigger.SCHEDULE, 1)
-    await harness.stores.cycles.start_cycle(harness.session, key, cycle_id(key), "trace-c")
+    await harness.stores.cycles.start_cycle(
+        harness.session, WantedCycle(key, cycle_id(key), "trace-c")
+    )
     harness.let_pass(3600)
     await go_on(harness)
     north_and_south = await build(harness)

@@ -32,6 +32,7 @@ from domain.registry import DeviceDraft
 from domain.resource import workspace_resource
 from domain.schedule import cycle_id
 from ports.cutovers import Force, new_draft
+from ports.cycles import WantedCycle
 from ports.legacy import LegacyConfiguration
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ class Depot:
         self.harness.clock.let_pass(INTERVAL)
         key = CycleKey(DEPOT, self.now, CycleTrigger.SCHEDULE, 1)
         await self.harness.stores.cycles.start_cycle(
-            self.harness.session, key, cycle_id(key), "trace-c"
+            self.harness.session, WantedCycle(key, cycle_id(key), "trace-c")
         )
         reporting = [bus for bus in BUSES if connection_of(bus) in answered and bus not in silent]
         self.heard |= {bus: (self.now, float(self.slot % 50)) for bus in reporting}

@@ -28,11 +28,11 @@ def make(flags: Cutover, **rest: Any) -> CutoverDraft:
     return new_draft(flags)._replace(legacy=LEGACY, **rest)
 
 
-@drives("get_cutover", "load_cutover", prepared=(NO_LEGACY,))
+@drives("get_cutover", "load_cutovers", prepared=(NO_LEGACY,))
 async def read_cutovers(harness: Harness) -> Any:
     cutovers = harness.stores.cutovers
     return [
-        (await cutovers.get_cutover(name), await cutovers.load_cutover(SESSION, name))
+        (await cutovers.get_cutover(name), await cutovers.load_cutovers(SESSION, [name]))
         for name in (OURS, "nowhere")
     ]
 

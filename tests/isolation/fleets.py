@@ -33,6 +33,7 @@ from domain.model import (
 )
 from domain.registry import DeviceDraft
 from domain.resource import workspace_resource
+from ports.cycles import WantedCycle
 from storage.gateway import Database, open_bridge
 from storage.whole_updates import dump_update
 from tests.conftest import Stores, make_postgres_stores
@@ -79,7 +80,9 @@ class Harness:
 
     async def start_cycle(self, workspace_id: str, hours: float, name: str) -> Any:
         key = CycleKey(workspace_id, ago(hours), CycleTrigger.SCHEDULE, 1)
-        return await self.stores.cycles.start_cycle(SESSION, key, name, f"trace-{name}")
+        return await self.stores.cycles.start_cycle(
+            SESSION, WantedCycle(key, name, f"trace-{name}")
+        )
 
     async def end_cycle(self, workspace_id: str, hours: float, name: str) -> Any:
         key = CycleKey(workspace_id, ago(hours), CycleTrigger.SCHEDULE, 1)

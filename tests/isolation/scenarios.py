@@ -205,7 +205,7 @@ async def take_the_run_that_was_asked_for(harness: Harness) -> Any:
     return others, await take(SESSION, OURS, ours)
 
 
-@drives("find_attempts", "start_cycle")
+@drives("find_attempts", "start_cycles")
 async def start_in_a_slot_that_they_completed(harness: Harness) -> Any:
     return await harness.start_cycle(OURS, 1, "cycle-9")
 
@@ -220,9 +220,9 @@ async def abandon_what_nobody_ends(harness: Harness) -> Any:
     return await harness.stores.cycles.abandon_orphans(SESSION, OURS)
 
 
-@drives("load_last_slot")
-async def read_the_last_slot(harness: Harness) -> Any:
-    return await harness.stores.cycles.load_last_slot(OURS)
+@drives("take_free_turns_on_cycles", "look_back")
+async def look_back_at_the_cycles(harness: Harness) -> Any:
+    return await harness.stores.cycles.look_back(OURS)
 
 
 @drives("find_silent_connections", prepared=(ALL_HEARD,))

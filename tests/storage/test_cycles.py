@@ -9,6 +9,7 @@ import trio
 
 from domain.cycles import CycleKey, CycleTrigger
 from domain.schedule import cycle_id
+from ports.cycles import WantedCycle
 from storage.cycles import PostgresCycleStore
 from tests.conftest import make_postgres_stores
 from tests.storage.fixtures import WORKSPACE, Cast, begin, populate
@@ -36,7 +37,7 @@ async def slow(dsn: str, database: Database) -> AsyncIterator[SlowCommit]:
 async def start(cast: Cast, slow: SlowCommit) -> None:
     key = CycleKey(WORKSPACE, cast.noon, CycleTrigger.SCHEDULE, 1)
     started = await PostgresCycleStore(slow).start_cycle(
-        cast.session, key, cycle_id(key), "trace-1"
+        cast.session, WantedCycle(key, cycle_id(key), "trace-1")
     )
     assert started.started
 
@@ -73,3 +74,22 @@ async def test_abandoning_orphans_waits_for_an_uncommitted_start(
         assert await cast.stores.registry.request_cycle(WORKSPACE, "trace-2")
         slow.commit()
     assert found == [1]
+
+
+async def test_a_start_that_is_not_committed_holds_up_no_other(
+    cast: Cast, slow: SlowCommit, database: Database
+) -> None:
+    """It is left out of the bulk, and may have left an orphan."""
+    store = PostgresCycleStore(database)
+    key = CycleKey(WORKSPACE, cast.noon, CycleTrigger.SCHEDULE, 1)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(start, cast, slow)
+        await slow.worked.wait()
+        with trio.fail_after(5):
+            wanted = [WantedCycle(key, cycle_id(key), "trace-2")]
+            assert await store.start_cycles(cast.session, wanted) == [None]
+            assert (await store.look_back(WORKSPACE)).may_have_orphans
+        slow.commit()
+    assert [one and one.key.attempt for one in await store.start_cycles(cast.session, wanted)] == [
+        2
+    ]

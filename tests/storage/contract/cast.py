@@ -26,6 +26,7 @@ from domain.model import (
 from domain.registry import DeviceDraft, Stored
 from domain.resource import workspace_resource
 from domain.schedule import cycle_id
+from ports.cycles import WantedCycle
 from ports.reads import HealthQuery
 from storage.unit.rows import LockedDevice
 
@@ -165,7 +166,7 @@ class World:
 
     async def start(self, key: CycleKey, session: SessionRef | None = None) -> CycleStart:
         return await self.stores.cycles.start_cycle(
-            session or self.session, key, cycle_id(key), "trace-c"
+            session or self.session, WantedCycle(key, cycle_id(key), "trace-c")
         )
 
     async def end(

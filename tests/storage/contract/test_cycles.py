@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import trio
 
 from domain.cycles import CycleEnd, CycleOutcome, CycleTrigger
 from domain.schedule import cycle_id
-from ports.cycles import AbandonedCycle
+from ports.cycles import AbandonedCycle, CycleHistory, WantedCycle
 from storage.faults import DatabaseRefused
-from tests.storage.contract.cast import HARBOUR, slot
+from tests.storage.contract.cast import HARBOUR, ISLAND, slot
 
 if TYPE_CHECKING:
+    from domain.cycles import CycleKey
     from domain.model import SessionRef
-    from ports.cycles import CycleStart
+    from ports.cycles import CyclesInBulk, CycleStart
     from tests.storage.contract.cast import World
 
 LATE, MANUAL = CycleTrigger.LATE, CycleTrigger.MANUAL
@@ -161,11 +162,11 @@ async def test_a_request_waits_for_an_owner_with_its_configuration(
 
 
 async def test_the_last_slot_is_that_of_the_schedule(world: World) -> None:
-    assert await world.stores.cycles.load_last_slot(HARBOUR) is None
+    assert (await world.stores.cycles.look_back(HARBOUR)).last_slot is None
     await world.start(slot(1))
     await world.start(slot())
     await world.stores.registry.request_cycle(HARBOUR, "trace-a")
-    assert await world.stores.cycles.load_last_slot(HARBOUR) == slot(1).slot_start_at
+    assert (await world.stores.cycles.look_back(HARBOUR)).last_slot == slot(1).slot_start_at
 
 
 async def test_a_cycle_needs_its_workspace(world: World) -> None:
@@ -197,3 +198,69 @@ async def test_each_record_keeps_how_many_devices_were_fresh(world: World) -> No
         ("completed", (4, 1, 1)),
         ("missed", (4, 0, 0)),
     ]
+
+
+def in_bulk(world: World) -> CyclesInBulk:
+    """Return the same store: it implements both ports."""
+    return cast("CyclesInBulk", world.stores.cycles)
+
+
+async def start_all(world: World, *keys: CycleKey, **rest: Any) -> list[CycleStart | None]:
+    wanted = [WantedCycle(key, cycle_id(key), "trace-c")._replace(**rest) for key in keys]
+    return list(await in_bulk(world).start_cycles(world.session, wanted))
+
+
+async def test_many_cycles_start_at_once(world: World) -> None:
+    ended = await world.start(slot())
+    await world.end(ended)
+    other = slot()._replace(workspace_id=ISLAND)
+    closed, started = await start_all(world, slot(), other)
+    assert closed is not None
+    assert started is not None
+    assert (closed.started, started.started) == (False, True)
+    again = (await start_all(world, other))[0]
+    assert again is not None
+    assert (again.started, again.key.attempt) == (True, 2)
+
+
+async def test_a_cycle_may_be_recorded_before_it_is_due(world: World) -> None:
+    due_at = world.now + timedelta(seconds=60)
+    (started,) = await start_all(world, slot(), due_at=due_at)
+    assert started is not None
+    assert started.started_at == due_at
+    assert await world.outcomes() == ["running"]
+
+
+async def test_a_skipped_cycle_ends_as_it_starts(world: World) -> None:
+    summary = {"skipped": "the legacy system collects"}
+    await start_all(world, slot(), slot()._replace(workspace_id=ISLAND), skipped=summary)
+    (row,) = await world.stores.reads.list_cycles(HARBOUR, before=None, limit=9)
+    assert (row.outcome, row.summary, row[-3:]) == ("skipped", summary, (4, 0, 0))
+    assert row.ended_at == row.started_at
+    history = await world.stores.cycles.look_back(HARBOUR)
+    assert history == CycleHistory(False, False, slot().slot_start_at)
+
+
+async def test_a_session_that_is_over_starts_none_of_many(world: World) -> None:
+    former = world.session
+    await world.begin("shard-1")
+    wanted = [WantedCycle(slot(), cycle_id(slot()), "trace-c")]
+    (answer,) = await in_bulk(world).start_cycles(former, wanted)
+    assert answer is not None
+    assert not answer.started
+    assert await world.outcomes() == []
+
+
+async def test_a_look_back_finds_what_is_open(world: World) -> None:
+    await world.start(slot())
+    await world.stores.registry.request_cycle(HARBOUR, "trace-a")
+    found = await in_bulk(world).look_back_at([ISLAND, HARBOUR])
+    assert found == [
+        CycleHistory(False, False, None),
+        CycleHistory(True, True, slot().slot_start_at),
+    ]
+
+
+async def test_one_refused_start_leaves_all_to_be_asked_for_alone(world: World) -> None:
+    assert await start_all(world, slot(), slot()._replace(workspace_id="nowhere")) == [None, None]
+    assert (await world.start(slot())).key.attempt == 1

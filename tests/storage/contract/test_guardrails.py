@@ -20,6 +20,8 @@ from tests.conftest import execute
 from tests.storage.contract.cast import HARBOUR, HARBOUR_LEASE, ISLAND, slot
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ports.changes import AuditEntry
     from ports.cutovers import GuardrailEvent, StoredCutover
     from tests.storage.contract.cast import PostgresWorld
@@ -192,7 +194,7 @@ async def test_the_same_alert_is_recorded_once_an_hour(world: PostgresWorld, dsn
 # --- what they look at
 
 
-async def ends(world: PostgresWorld, limit: int = 12) -> list[EndedCycle]:
+async def ends(world: PostgresWorld, limit: int = 12) -> Sequence[EndedCycle]:
     return await world.stores.guardrails.load_cycle_ends(HARBOUR, limit)
 
 
