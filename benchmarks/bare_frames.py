@@ -2,7 +2,7 @@
 
 It only subscribes, receives, parses each frame and keeps every vehicle's latest values in a
 dictionary. Shares no code with the product. `python -m benchmarks.bare_frames PORT VEHICLES TURNS
-MS`.
+MS BURST`.
 """
 
 from __future__ import annotations
@@ -63,4 +63,4 @@ def _check(latest: dict[tuple[str, str], tuple[int, float]], feed: Feed) -> None
 
 
 if __name__ == "__main__":
-    trio.run(main, int(sys.argv[1]), Feed(*(int(argument) for argument in sys.argv[2:5])))
+    trio.run(main, int(sys.argv[1]), Feed(*(int(argument) for argument in sys.argv[2:])))

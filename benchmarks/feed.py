@@ -43,12 +43,14 @@ Readings = dict[str, tuple[float, int]]  # signal -> value, time in epoch millis
 class Feed(NamedTuple):
     """`turns` data points of each of `vehicles` vehicles.
 
-    `started_ms` is the time of the first one, in epoch milliseconds.
+    `started_ms` is the time of the first one, in epoch milliseconds. A vehicle sends `burst` of
+    them one after the other, before the next vehicle's turn.
     """
 
     vehicles: int
     turns: int
     started_ms: int
+    burst: int = 1
 
     @property
     def frames(self) -> int:
@@ -78,13 +80,18 @@ class Feed(NamedTuple):
 
     def payloads(self) -> Iterator[bytes]:
         """Yield all frames as text, in the order in which they are sent."""
-        for turn in range(self.turns):
-            label, at = self.label(turn), self.started_ms + turn
+        labels = [self.label(turn) for turn in range(self.turns)]
+        for first in range(0, self.turns, self.burst):
+            turns = range(first, min(first + self.burst, self.turns))
             for place in range(self.vehicles):
-                vehicle = (place + STEP * turn) % self.vehicles
-                value = self.value(vehicle, turn)
-                point = {"vid": vid_of(vehicle), "label": label, "time": at, "value": value}
-                yield orjson.dumps({"type": "vehicles", "payload": point})
+                vehicle = (place + STEP * first) % self.vehicles
+                for turn in turns:
+                    yield self._payload(vehicle, turn, labels[turn])
+
+    def _payload(self, vehicle: int, turn: int, label: str) -> bytes:
+        value, at = self.value(vehicle, turn), self.started_ms + turn
+        point = {"vid": vid_of(vehicle), "label": label, "time": at, "value": value}
+        return orjson.dumps({"type": "vehicles", "payload": point})
 
     def merged(self, vehicle: int, after: int, last: int) -> Readings:
         """Return each signal's newest reading of this vehicle's frames in turns (after, last]."""

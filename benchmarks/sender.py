@@ -3,7 +3,7 @@
 It uses little CPU while it sends, so that a benchmark measures the receiver: the frames are encoded
 beforehand and sent in large pieces, each frame still a WebSocket frame of its own. It begins when
 every vehicle of the feed is subscribed to and the parent says so. `python -m benchmarks.sender
-VEHICLES TURNS MS`.
+VEHICLES TURNS MS BURST`.
 """
 
 from __future__ import annotations
@@ -188,4 +188,4 @@ async def main(feed: Feed) -> None:
 
 
 if __name__ == "__main__":
-    trio.run(main, Feed(*(int(argument) for argument in sys.argv[1:4])))
+    trio.run(main, Feed(*(int(argument) for argument in sys.argv[1:])))

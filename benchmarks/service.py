@@ -32,6 +32,7 @@ PREFIX = "/api/telematics-mvp"
 SCOPES = ("read", "ingest", "control", "admin")
 START_SECONDS = 60.0
 ANSWER_SECONDS = 30.0
+MAX_IMPORT = 2_000  # devices in one request, which a busy machine takes in time, too
 # Tree.environment leaves out those that a tree does not know.
 SETTINGS = {
     "log_format": "json",
@@ -110,7 +111,9 @@ class Service:
             }
             for name in device_ids
         ]
-        await self.post(f"/workspaces/{workspace_id}/devices/import", {"devices": devices})
+        path = f"/workspaces/{workspace_id}/devices/import"
+        for start in range(0, len(devices), MAX_IMPORT):
+            await self.post(path, {"devices": devices[start : start + MAX_IMPORT]})
 
 
 _JSON = {"Content-Type": "application/json"}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks import deep_history, fleet_streams, http_ingest
+from benchmarks import deep_history, fleet_streams, http_ingest, zabbix_values
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -35,4 +35,5 @@ SUITE: Mapping[str, Benchmark] = {
         "updates over /ingest, requests of 100 and 500, 8 clients", http_ingest.measure, True
     ),
     "B9": Benchmark("30 days of history, 5 million events: what they slow", deep_history.measure),
+    "B10": Benchmark("values a second, against Zabbix on the same server", zabbix_values.measure),
 }

@@ -178,7 +178,7 @@ def check_granularity(
 ) -> list[str]:
     """Check that a vehicle has events for the windows that passed, and not one at the end."""
     counted = Counter(vid for vid, _, _ in events)
-    least = min(int(windows * WINDOWS_SEEN), feed.turns)
+    least = min(int(windows * WINDOWS_SEEN), feed.turns // feed.burst)
     poor = [vid for vid in feed.vids() if counted[vid] < least]
     if not poor:
         return []

@@ -24,8 +24,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import trio
 
+from benchmarks import cores
 from benchmarks.place import fetch, fetch_until, name_of, run_script
 from benchmarks.record import CannotBeMeasured
+from benchmarks.rounds import Cost
 from benchmarks.verification import NotVerified
 from benchmarks.workers import WorkerFailed
 from tests.debian import ProgramAbsent, obtain_program
@@ -106,15 +108,19 @@ def find_zabbix() -> Programs:
 class Zabbix:
     """A running Zabbix server that knows our items."""
 
-    def __init__(self, programs: Programs, dsn: str, port: int, folder: Path) -> None:
-        self._sender = programs.sender
+    def __init__(
+        self, place: Place, sender: Path, pid: int, dsn: str, port: int, folder: Path
+    ) -> None:
+        self._place = place
+        self._sender = sender
+        self._pid = pid
         self._dsn = dsn
         self._port = port
         self._folder = folder
         self._runs = 0
 
-    async def measure(self, values: int) -> float:
-        """Send this many values; return how many a second were committed, from the first sent.
+    async def measure(self, values: int) -> Cost:
+        """Send this many values; return the cost of each, from the first sent to the last commit.
 
         Raises NotVerified when they are not all in `history` after COMMIT_SECONDS.
         """
@@ -123,17 +129,21 @@ class Zabbix:
         path, since = self._folder / "values", int(time.time()) - 7200 + 100 * self._runs
         path.write_text(_lines(values, since, random.Random(self._runs)))
         last = values - 1
+        await self._place.checkpoint()
+        own, database = cores.of_server(self._pid), self._place.core_seconds()
         began = time.monotonic()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._send, path)
             committed = await self._count(values, last % ITEMS, since + last // ITEMS)
             seconds = time.monotonic() - began
+            own = cores.of_server(self._pid) - own
+            database = self._place.core_seconds() - database
             nursery.cancel_scope.cancel()
         if committed != values:
             raise NotVerified(
                 f"rows: Zabbix committed {committed:,} of {values:,} values in {COMMIT_SECONDS:g} s"
             )
-        return values / seconds
+        return Cost(values / seconds, 1e6 * own / values, 1e6 * database / values)
 
     async def wait_ready(self) -> None:
         """Wait until the server has committed a value of the last item. Raises WorkerFailed."""
@@ -193,7 +203,7 @@ async def open_zabbix(place: Place) -> AsyncIterator[Zabbix]:
                 stderr=said,
             )
         try:
-            zabbix = Zabbix(programs, dsn, port, folder)
+            zabbix = Zabbix(place, programs.sender, process.pid, dsn, port, folder)
             await zabbix.wait_ready()
             yield zabbix
         finally:

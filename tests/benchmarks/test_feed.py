@@ -82,6 +82,21 @@ def test_each_vehicle_sends_one_frame_a_turn_with_the_turns_time() -> None:
         assert {point["time"] for point in of_turn} == {FEED.started_ms + turn}
 
 
+def test_a_vehicle_sends_a_burst_before_the_next_vehicles_turn() -> None:
+    feed = FEED._replace(turns=10, burst=5)
+    points = [orjson.loads(payload)["payload"] for payload in feed.payloads()]
+    bursts = [points[start : start + 5] for start in range(0, len(points), 5)]
+    assert len(bursts) == 2 * feed.vehicles
+    assert all(len({point["vid"] for point in burst}) == 1 for burst in bursts)
+    assert [point["time"] - feed.started_ms for point in bursts[-1]] == [5, 6, 7, 8, 9]
+    in_turns = [orjson.loads(payload)["payload"] for payload in feed._replace(burst=1).payloads()]
+    assert sorted(map(str, points)) == sorted(map(str, in_turns))
+
+
+def test_five_turns_have_five_labels_so_nothing_is_superseded() -> None:
+    assert len({FEED._replace(turns=5).label(turn) for turn in range(5)}) == 5
+
+
 def test_a_vehicle_with_one_event_at_the_end_is_found() -> None:
     often = [(vid, number, "") for vid in FEED.vids() for number in range(1, 11)]
     assert check_granularity(FEED, often, windows=20) == []
