@@ -49,25 +49,24 @@ class Mutant(NamedTuple):
         Edit(self.file, self.pattern, self.replacement).apply(folder, self.name)
 
 
-# Anchored on named SQL blocks, settings and one counter, because these seldom move.
-_IN_APPEND_EVENTS = r"(^-- name: append_events\n(?:(?!^-- name:).)*?^SELECT (?:(?!^FROM).)*?)"
+# Anchored on named SQL blocks, columns, settings and one counter, because these seldom move.
 _IN_FENCE = r"(^-- name: fence\n(?:(?!^-- name:).)*?)"
 
 MUTANTS = (
     Mutant(
         "sequence always 1",
-        "storage/sql/ingest.sql",
-        _IN_APPEND_EVENTS + r"\bsequence\b",
-        r"\g<1>1",
+        "storage/unit/writes.py",
+        r"sequence=\[event\.sequence for",
+        "sequence=[1 for",
         UPDATES,
         EXIT_NOT_VERIFIED,
         "NOT VERIFIED sequences:",
     ),
     Mutant(
         "empty readings in events",
-        "storage/sql/ingest.sql",
-        _IN_APPEND_EVENTS + r"\breadings\b",
-        r"\g<1>'{}'::jsonb",
+        "storage/unit/writes.py",
+        r"signals=signals,",
+        'signals=["{}"] * len(accepted),',
         UPDATES,
         EXIT_NOT_VERIFIED,
         "NOT VERIFIED readings:",
