@@ -74,7 +74,7 @@ MUTANTS = (
     Mutant(
         "no fence",
         "storage/sql/ingest.sql",
-        _IN_FENCE + r"AND state = 'live'",
+        _IN_FENCE + r"WHERE s\.state = 'live'",
         r"\g<1>",
         UPDATES,
         EXIT_NOT_VERIFIED,
@@ -92,8 +92,8 @@ MUTANTS = (
     Mutant(
         "commits that do not wait for the disk",
         "storage/sql/ingest.sql",
-        _IN_FENCE + r"RETURNING clock_timestamp\(\)",
-        r"\g<1>RETURNING clock_timestamp(), set_config('synchronous_commit', 'off', false)",
+        _IN_FENCE + r"SELECT clock_timestamp\(\)",
+        r"\g<1>SELECT clock_timestamp(), set_config('synchronous_commit', 'off', false)",
         UPDATES,
         EXIT_NOT_VERIFIED,
         "NOT VERIFIED fsync: synchronous_commit is off",
@@ -110,8 +110,8 @@ MUTANTS = (
     Mutant(
         "200 ms of sleep a unit",
         "storage/sql/ingest.sql",
-        _IN_FENCE + r"RETURNING clock_timestamp\(\)",
-        r"\g<1>RETURNING clock_timestamp(), pg_sleep(0.2)",
+        _IN_FENCE + r"SELECT clock_timestamp\(\)",
+        r"\g<1>SELECT clock_timestamp(), pg_sleep(0.2)",
         UPDATES,
         EXIT_BELOW_MUST,
         "MISSED",
