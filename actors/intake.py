@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 FUTURE_GUARD = timedelta(minutes=5)
 SAME_ARRIVAL_SECONDS = 1.0
+_NEVER_AHEAD = AHEAD_TOLERANCE - timedelta(seconds=SAME_ARRIVAL_SECONDS)
 
 
 class FrameIntake:
@@ -227,11 +228,14 @@ class FrameIntake:
         facts = self._facts()
         if not (merged or invalid or facts):
             return None
-        address = (self._view.workspace_id, self._provider_id)
         trace_id = uuid.uuid4().hex
+        # Frames that came together have one arrival, and often a whole flush has.
+        instants = {received: self._clock.at(received) for received in {one[2] for one in merged}}
         updates = tuple(
-            self._to_update(address, item, devices.get(item.external_id), trace_id)
-            for item in merged
+            [
+                self._to_update(item, devices.get(item[0]), instants[item[2]], trace_id)
+                for item in merged
+            ]
         )
         return Submission(
             origin="stream",
@@ -243,7 +247,7 @@ class FrameIntake:
         )
 
     def _to_update(
-        self, address: tuple[str, str], merged: Merged, device: Device | None, trace_id: str
+        self, merged: Merged, device: Device | None, received_at: datetime, trace_id: str
     ) -> CanonicalUpdate:
         """Return the update of one device, without the connection's secret.
 
@@ -256,7 +260,7 @@ class FrameIntake:
             device = self._view.devices_of(self._provider_id).get(external_id)
         name = self.scrubber.text(external_id) if device is None else external_id
         readings = scrub_readings(merged.readings, self.scrubber)
-        received_at = self._clock.at(merged.received)
+        address = (self._view.workspace_id, self._provider_id)
         update = make_update(address, name, device, readings, received_at, trace_id)
         arrivals = _arrivals_of(merged, received_at)
         return update if arrivals is None else update._replace(arrivals=arrivals)
@@ -309,12 +313,12 @@ def _arrivals_of(merged: Merged, received_at: datetime) -> tuple[datetime, ...] 
     its arrival that the order depends on it. Instants of their own would cost several percent of an
     update.
     """
-    received = merged.received
-    apart = received - min(merged.arrivals)
+    _, readings, received, came = merged
+    apart = received - min(came)
     if apart == 0:
         return None
     if apart <= SAME_ARRIVAL_SECONDS:
-        not_ahead = received_at - timedelta(0, apart) + AHEAD_TOLERANCE
-        if max([reading[2] for reading in merged.readings]) <= not_ahead:
+        not_ahead = received_at + _NEVER_AHEAD  # a reading up to this is ahead of no arrival
+        if max([reading[2] for reading in readings]) <= not_ahead:
             return None
-    return tuple([received_at - timedelta(0, received - arrival) for arrival in merged.arrivals])
+    return tuple([received_at - timedelta(0, received - arrival) for arrival in came])

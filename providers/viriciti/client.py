@@ -8,6 +8,7 @@ must read all the time: its reading answers the server's pings, too.
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +16,7 @@ import orjson
 import trio
 
 from domain.model import FaultClass
-from ports.providers import FrameVerdict, Page, ProviderFault
+from ports.providers import Page, ProviderFault
 from providers.configuration import WEBSOCKET_SCHEMES, join_path
 from providers.http import NO_CONTENT, Call, CallTurn
 from providers.viriciti.answers import NOTHING_NEW, interpret_state
@@ -24,10 +25,11 @@ from providers.websocket import Endpoint, WebSocketOpener, closing_fault
 from providers.websocket_stream import StreamEnded
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     import httpx
 
+    from ports.providers import FrameVerdict
     from providers.http import HttpPool
     from providers.viriciti.settings import ViriCitiSettings
     from providers.websocket import OpenerStatistics
@@ -113,11 +115,10 @@ class ViriCitiStreamer:
         )
         self._opener = WebSocketOpener(http, endpoint)
         self._settings = settings
-        self._rules = settings.rules
-
-    def interpret(self, frame: str | bytes) -> FrameVerdict:
-        """See wire.interpret; pure."""
-        return interpret(frame, self._rules)
+        # See wire.interpret; pure. A method around it would cost each frame a call.
+        self.interpret: Callable[[str | bytes], FrameVerdict] = partial(
+            interpret, rules=settings.rules
+        )
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[ViriCitiSocket]:

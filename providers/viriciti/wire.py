@@ -56,6 +56,7 @@ UNKNOWN_LABEL: Final = "unknown_label"
 NO_NEWS: Final = "no_news"
 WORDS: Final = frozenset({UNKNOWN_LABEL, NO_NEWS})
 
+_new = tuple.__new__  # makes a NamedTuple of all its fields, in half of its constructor's time
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _, _LEAST_KW, _MOST_KW = PLAIN_VALUES["power_kw"]
 _ABOUT_THE_KEY: Final = (
@@ -130,7 +131,7 @@ def _interpret_point(payload: dict[str, Any], rules: Rules) -> FrameVerdict:
             return FrameVerdict(None, (), malformed=BAD_VID, signal=signal_of(label))
     readings = read_point(label, time, value, rules)
     if isinstance(readings, tuple):
-        return FrameVerdict(vid, readings)
+        return _new(FrameVerdict, (vid, readings, None, None, None, None, ()))
     if readings in WORDS:
         return FrameVerdict(vid, (), readings)
     return FrameVerdict(vid, (), malformed=readings, signal=signal_of(label))
@@ -184,7 +185,7 @@ def read_point(
             return "value is not a number"
     if label == POWER:
         return _read_power(value * rules.power_sign, at, rules.charging_below_kw)
-    return (Reading(signal, value, at),)
+    return (_new(Reading, (signal, value, at)),)
 
 
 def _read_position(value: object, at: datetime) -> tuple[Reading, ...] | str:
