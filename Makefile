@@ -23,7 +23,7 @@ PAIRS ?= 8
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-cluster test-postgres test-fast chaos check format bench bench-quick \
+.PHONY: help demo test test-cluster test-postgres test-fast chaos fence check format bench bench-quick \
 	bench-mutants bench-compare bench-ledger bench-pages bench-live live-truth verdicts lock clean fuzz-api image test-image coverage figures docs \
 	acceptance acceptance-mutants cutover-mutants test-metrics test-browser pictures
 
@@ -93,6 +93,9 @@ test-image: $(READY) ## build the image and run it: config check, migrate, serve
 chaos: $(READY) ## the same with the default TTL, then a seeded bad day of three minutes
 	@LASTHEARD_CHAOS_TTL=15 $(BIN)/python -m pytest -q -s -m cluster $(FLAGS)
 	@$(BIN)/python -m pytest -q -s tests/processes/chaos.py $(FLAGS)
+
+fence: $(READY) ## a million updates over 20 takeovers of shards with two writers: nothing lost, doubled or late
+	@$(BIN)/python -m benchmarks.fence $(FLAGS)
 
 fuzz-api: $(READY) ## schemathesis over the served API description, two minutes: FUZZ_SECONDS, FUZZ_SEED
 	@$(BIN)/python -m pytest -q -s tests/processes/fuzz_api.py $(FLAGS)
