@@ -32,7 +32,7 @@ PREFIX = "/api/telematics-mvp"
 SCOPES = ("read", "ingest", "control", "admin")
 START_SECONDS = 60.0
 ANSWER_SECONDS = 30.0
-MAX_IMPORT = 2_000  # devices in one request, which a busy machine takes in time, too
+MAX_IMPORT = 500  # devices in one request, which a busy machine takes in time, too
 # Tree.environment leaves out those that a tree does not know.
 SETTINGS = {
     "log_format": "json",

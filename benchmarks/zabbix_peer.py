@@ -127,7 +127,7 @@ class Zabbix:
         await fetch(self._dsn, "TRUNCATE history")
         self._runs += 1
         path, since = self._folder / "values", int(time.time()) - 7200 + 100 * self._runs
-        path.write_text(_lines(values, since, random.Random(self._runs)))
+        path.write_text(lines_of(values, since, random.Random(self._runs)))
         last = values - 1
         await self._place.checkpoint()
         own, database = cores.of_server(self._pid), self._place.core_seconds()
@@ -175,7 +175,7 @@ class Zabbix:
         return "".join(path.read_text(errors="replace") for path in files)[-4000:]
 
 
-def _lines(values: int, since: int, chance: random.Random) -> str:
+def lines_of(values: int, since: int, chance: random.Random) -> str:
     """Return the values of all items in turn, as zabbix_sender reads them.
 
     The values of an item are a second apart.
@@ -194,7 +194,7 @@ async def open_zabbix(place: Place) -> AsyncIterator[Zabbix]:
     with tempfile.TemporaryDirectory(prefix="lastheard-zabbix-") as name:
         folder, port = Path(name), _free_port()
         config = folder / "zabbix.conf"
-        config.write_text(_configure(folder, dsn, port))
+        config.write_text(configure(folder, dsn, port))
         with (folder / "said").open("wb") as said:
             process = await trio.lowlevel.open_process(
                 [str(programs.server), "-f", "-c", str(config)],
@@ -229,7 +229,7 @@ async def _make_database(place: Place) -> str:
     return dsn
 
 
-def _configure(folder: Path, dsn: str, port: int) -> str:
+def configure(folder: Path, dsn: str, port: int) -> str:
     """Return the server's configuration file."""
     parts = urlsplit(dsn)
     own = {

@@ -47,8 +47,8 @@ class Amounts(NamedTuple):
     values: int
 
 
-FULL: Final = Amounts(updates=80_000, vehicles=40_000, values=400_000)
-QUICK: Final = Amounts(updates=30_000, vehicles=10_000, values=200_000)
+FULL: Final = Amounts(updates=80_000, vehicles=20_000, values=400_000)
+QUICK: Final = Amounts(updates=30_000, vehicles=5_000, values=200_000)
 
 
 async def measure(place: Place, quick: bool) -> list[Figure]:
@@ -61,7 +61,7 @@ async def measure(place: Place, quick: bool) -> list[Figure]:
         requests = partial(http_ingest.measure_requests, template, place, task, BATCH)
         sides: dict[str, Side] = {
             "zabbix": partial(zabbix.measure, amounts.values),
-            "ingest": partial(_as_values, requests, _values_per_update(task)),
+            "ingest": partial(_as_values, requests, values_per_update(task)),
             "stream": partial(
                 frames.measure_ours, template, place, _new_stream(amounts), WINDOW_SECONDS
             ),
@@ -83,7 +83,7 @@ def _new_stream(amounts: Amounts) -> Feed:
     return feed._replace(burst=SIGNALS)
 
 
-def _values_per_update(task: Task) -> float:
+def values_per_update(task: Task) -> float:
     """Return the share of values that are committed: what is no news is judged and not stored."""
     events = (event for history in task.expected.events.values() for event in history)
     return sum(len(event.readings) for event in events) / task.load.updates

@@ -1,0 +1,43 @@
+"""What Zabbix is given, and what is said where there is none."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from benchmarks import zabbix_peer
+from benchmarks.load import Load, expect
+from benchmarks.record import CannotBeMeasured
+from benchmarks.updates import Task
+from benchmarks.zabbix_values import values_per_update
+
+
+def test_no_item_gets_two_values_of_one_second() -> None:
+    lines = zabbix_peer.lines_of(2 * zabbix_peer.ITEMS + 5, 1_000, Random(1)).splitlines()
+    places = Counter(tuple(line.split()[:3]) for line in lines)
+    assert len(places) == len(lines) == 2 * zabbix_peer.ITEMS + 5
+    assert {line.split()[2] for line in lines} == {"1000", "1001", "1002"}
+
+
+def test_the_peer_uses_the_benchmarks_own_server() -> None:
+    dsn = "postgresql://postgres@/bench_3?host=/tmp/here&port=5432"
+    found = zabbix_peer.configure(Path("there"), dsn, 20_001).splitlines()
+    assert {"DBHost=/tmp/here", "DBName=bench_3", "DBUser=postgres"} < set(found)
+    assert {"ListenPort=20001", "AllowUnsupportedDBVersions=1"} < set(found)
+
+
+def test_without_zabbix_the_remedy_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("LASTHEARD_NO_INSTALL", "1")
+    with pytest.raises(CannotBeMeasured, match="zabbix-server-pgsql"):
+        zabbix_peer.find_zabbix()
+
+
+def test_values_that_are_no_news_do_not_count() -> None:
+    load = Load(updates=4_000, devices=100)
+    expected = expect(load)
+    committed = sum(len(event.readings) for each in expected.events.values() for event in each)
+    assert values_per_update(Task(load, expected)) == committed / load.updates < 5
