@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks import deep_history, fleet_streams, http_ingest, zabbix_values
+from benchmarks import deep_history, fleet_streams, http_ingest, outage, zabbix_values
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -34,6 +34,7 @@ SUITE: Mapping[str, Benchmark] = {
     "B6": Benchmark(
         "updates over /ingest, requests of 100 and 500, 8 clients", http_ingest.measure, True
     ),
+    "B7": Benchmark("the database away for a minute at half load: the backlog", outage.measure),
     "B9": Benchmark("30 days of history, 5 million events: what they slow", deep_history.measure),
     "B10": Benchmark("values a second, against Zabbix on the same server", zabbix_values.measure),
 }
