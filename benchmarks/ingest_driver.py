@@ -2,7 +2,7 @@
 
 Only this file of the benchmarks calls the product. Import few and stable names from the product
 here, because this file drives old commits too. `python -m benchmarks.ingest_driver DSN UPDATES
-DEVICES`, with the product first on the path.
+DEVICES [SIZE]`, with the product first on the path; SIZE devices are one workspace each.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import trio
 
 from actors.ingest import IngestActor
 from actors.session import CurrentSession
-from benchmarks.load import UPDATES_PER_SUBMISSION, Load, Update
-from benchmarks.names import PROVIDER, UPDATES
+from benchmarks.load import UPDATES_PER_SUBMISSION, Load, Update, workspace_of
+from benchmarks.names import PROVIDER
 from benchmarks.verification import DURABILITY
 from benchmarks.workers import hear_word, say
 from domain.model import CanonicalUpdate, Ownership, Reading, Submission
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-async def main(dsn: str, load: Load) -> None:
+async def main(dsn: str, load: Load, size: int) -> None:
     """Commit the load, then try a unit under a session that is over.
 
     Tells the parent when it is ready, and waits for its word before each of the two steps.
@@ -56,13 +56,13 @@ async def main(dsn: str, load: Load) -> None:
         if start is None:
             raise RuntimeError("somebody else has this shard's session")
         store, session = PostgresIngestStore(pools.ingest), start.session
-        submissions = _submissions(load.make(), session)
+        submissions = _submissions(load.make(), session, size)
         say(ready=True, shard_id=session.shard_id)
         await hear_word()
         told = await _commit(store, session, submissions)
         say(**told, durability=await _ask_durability(pools.ingest))
         await hear_word()
-        late = _submissions(load.after_the_end(), session)
+        late = _submissions(load.after_the_end(), session, size)
         say(**await _try_dead(store, session, len(submissions) + 1, late))
         # The connections stay open until the parent has read PostgreSQL's core time.
         await hear_word()
@@ -130,34 +130,45 @@ async def _ask_durability(database: Database) -> dict[str, str]:
     return await database.run(work)
 
 
-def _submissions(updates: Sequence[Update], session: SessionRef) -> list[Submission]:
-    # Old commits, which this file drives too, have no type for the name of a resource.
-    resource: Any = f"workspace:{UPDATES}"
-    owner = Ownership(resource, session.shard_id, session.epoch, 1)
+def _submissions(updates: Sequence[Update], session: SessionRef, size: int) -> list[Submission]:
+    """Return the updates in submissions of one workspace each: of `size` devices, or of all."""
+    per_submission = size or UPDATES_PER_SUBMISSION
+    parts = (
+        updates[start : start + per_submission] for start in range(0, len(updates), per_submission)
+    )
     return [
-        Submission(
-            origin="stream",
-            trace_id=f"bench-{start}",
-            updates=tuple(map(_to_canonical, updates[start : start + UPDATES_PER_SUBMISSION])),
-            ownership=owner,
-        )
-        for start in range(0, len(updates), UPDATES_PER_SUBMISSION)
+        _submission(part, workspace_of(part[0].device_id, size), session, number)
+        for number, part in enumerate(parts)
     ]
 
 
-def _to_canonical(update: Update) -> CanonicalUpdate:
+def _submission(
+    updates: Sequence[Update], workspace_id: str, session: SessionRef, number: int
+) -> Submission:
+    # Old commits, which this file drives too, have no type for the name of a resource.
+    resource: Any = f"workspace:{workspace_id}"
+    trace_id = f"{number:032x}"  # as the service makes them
+    return Submission(
+        origin="stream",
+        trace_id=trace_id,
+        updates=tuple(_to_canonical(update, workspace_id, trace_id) for update in updates),
+        ownership=Ownership(resource, session.shard_id, session.epoch, 1),
+    )
+
+
+def _to_canonical(update: Update, workspace_id: str, trace_id: str) -> CanonicalUpdate:
     readings = tuple(Reading(signal, value, _at(at)) for signal, value, at in update.readings)
     if position is not None:
         readings = position.pair_positions(readings)
     return CanonicalUpdate(
-        UPDATES,
+        workspace_id,
         PROVIDER,
         update.device_id,
         update.device_id,
         None,
         readings,
         _at(update.received_ms),
-        "bench",
+        trace_id,
     )
 
 
@@ -167,4 +178,5 @@ def _at(milliseconds: int) -> datetime:
 
 if __name__ == "__main__":
     configure_logging(level="error")
-    trio.run(main, sys.argv[1], Load(int(sys.argv[2]), int(sys.argv[3])))
+    updates, devices, size, *_ = [*map(int, sys.argv[2:]), 0]
+    trio.run(main, sys.argv[1], Load(updates, devices), size)

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import NamedTuple
 
+from benchmarks.names import UPDATES
+
 SIGNALS = ("soc_percent", "odometer_km", "speed_kmh", "latitude_deg", "longitude_deg")
 BEGAN_MS = 1_767_225_600_000  # 2026-01-01T00:00:00Z
 UPDATES_PER_SUBMISSION = 500  # the most that a submission holds
@@ -108,6 +110,11 @@ def expect(load: Load) -> Expected:
 
 def device_of(number: int) -> str:
     return f"bus_{number:05d}"
+
+
+def workspace_of(device_id: str, size: int) -> str:
+    """Return the workspace of a device where each has `size` devices; with 0, all are in one."""
+    return f"{UPDATES}-{int(device_id[4:]) // size:04d}" if size else UPDATES
 
 
 def _refusal(update: Update, document: Readings) -> str:

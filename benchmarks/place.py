@@ -131,14 +131,20 @@ async def read_durability(dsn: str) -> dict[str, str]:
 
 
 async def read_stored(dsn: str, workspace_id: str) -> Stored:
-    """Return the stored rows of one workspace. Product and reference use the same table names."""
+    """Return the stored rows of one workspace, or of all whose names begin with its name.
+
+    Product and reference use the same table names.
+    """
     events = await read_events(dsn, workspace_id)
     states = await fetch(
-        dsn, "SELECT device_id, version FROM device_state WHERE workspace_id = $1", workspace_id
+        dsn,
+        "SELECT device_id, version FROM device_state WHERE starts_with(workspace_id, $1)",
+        workspace_id,
     )
     snapshots = await fetch(
         dsn,
-        "SELECT device_id, version, document::text FROM snapshots WHERE workspace_id = $1",
+        "SELECT device_id, version, document::text FROM snapshots "
+        "WHERE starts_with(workspace_id, $1)",
         workspace_id,
     )
     return Stored(
@@ -159,8 +165,8 @@ async def read_events(dsn: str, workspace_id: str) -> list[tuple[str, int, str]]
         (device_id, sequence, readings)
         for device_id, sequence, readings in await fetch(
             dsn,
-            f"SELECT device_id, sequence, readings::text FROM {source} WHERE workspace_id = $1 "
-            "ORDER BY device_id, sequence",
+            f"SELECT device_id, sequence, readings::text FROM {source} "
+            "WHERE starts_with(workspace_id, $1) ORDER BY device_id, sequence",
             workspace_id,
         )
     ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks import deep_history, fleet_streams, http_ingest, outage, zabbix_values
+from benchmarks import deep_history, fleet_streams, http_ingest, outage, unit_cost, zabbix_values
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -31,10 +31,13 @@ SUITE: Mapping[str, Benchmark] = {
     "B1": Benchmark(
         "frames of 20 streams and 5,000 vehicles, until readable", fleet_streams.measure, True
     ),
+    "B2": Benchmark("updates from the mailbox to the commit", unit_cost.measure_rate, True),
+    "B3": Benchmark("the same, in rates of transactions of one", unit_cost.measure_singles),
     "B6": Benchmark(
         "updates over /ingest, requests of 100 and 500, 8 clients", http_ingest.measure, True
     ),
     "B7": Benchmark("the database away for a minute at half load: the backlog", outage.measure),
     "B9": Benchmark("30 days of history, 5 million events: what they slow", deep_history.measure),
     "B10": Benchmark("values a second, against Zabbix on the same server", zabbix_values.measure),
+    "B11": Benchmark("bytes and log of an update", unit_cost.measure_sizes),
 }

@@ -26,7 +26,7 @@ from benchmarks.verification import (
 from benchmarks.workers import Worker, open_worker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from benchmarks.place import Place
     from benchmarks.service import Template
@@ -51,7 +51,7 @@ async def measure_reference(tree: Tree, place: Place, task: Task) -> Cost:
     async with _open_committer(
         "the updates' reference", tree, "benchmarks.bare_updates", dsn, task.load
     ) as worker:
-        cost, _ = await _measure(place, worker, task.load, "in the reference's session")
+        cost, _ = await run_committer(place, worker, task.load, "in the reference's session")
         require(check_stored(await read_stored(dsn, UPDATES), task.expected))
     await place.drop_database(dsn)
     return cost
@@ -64,23 +64,29 @@ async def measure_ours(template: Template, place: Place, task: Task) -> Cost:
     async with _open_committer(
         f"ingest of {tree.name}", tree, "benchmarks.ingest_driver", dsn, task.load
     ) as worker:
-        cost, told = await _measure(place, worker, task.load, "in the service's session")
-        counts = told["counts"]
-        require(
-            [
-                *check_stored(await read_stored(dsn, UPDATES), task.expected),
-                *check_counts(counts, task.expected, task.load.updates),
-                *check_units(counts, task.load.updates, UPDATES_PER_UNIT),
-            ]
-        )
-        await _verify_fence(worker, dsn)
+        cost, told = await run_committer(place, worker, task.load, "in the service's session")
+        await verify_ours(worker, dsn, told, task)
     await place.drop_database(dsn)
     return cost
 
 
-async def _measure(
+async def verify_ours(worker: Worker, dsn: str, told: Mapping[str, Any], task: Task) -> None:
+    """Verify what the product stored and counted, and that its fence holds. Raises NotVerified."""
+    counts = told["counts"]
+    require(
+        [
+            *check_stored(await read_stored(dsn, UPDATES), task.expected),
+            *check_counts(counts, task.expected, task.load.updates),
+            *check_units(counts, task.load.updates, UPDATES_PER_UNIT),
+        ]
+    )
+    await _verify_fence(worker, dsn)
+
+
+async def run_committer(
     place: Place, worker: Worker, load: Load, session: str
 ) -> tuple[Cost, dict[str, Any]]:
+    """Let a process commit its load; return the cost and what the process said of it."""
     await worker.hear("ready")
     await place.checkpoint()
     before = place.core_seconds()

@@ -34,7 +34,7 @@ from storage.sessions import PostgresSessionStore
 from storage.upkeep import PostgresUpkeepStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
 PROVIDER = "feed"
 SIGNALS = ("soc_percent", "odometer_km", "speed_kmh", "latitude_deg", "longitude_deg")
@@ -70,10 +70,15 @@ class Cost(NamedTuple):
 
 async def prepare(database: Database, workspaces: int, devices: int) -> None:
     """Make workspaces of `devices` devices each, and the partitions for their events."""
+    names = [device_of(each) for each in range(devices)]
+    await prepare_fleets(database, {workspace_of(each): names for each in range(workspaces)})
+
+
+async def prepare_fleets(database: Database, fleets: Mapping[str, Sequence[str]]) -> None:
+    """Make these workspaces with their devices, and the partitions for their events."""
     registry = PostgresRegistry(database)
     await PostgresUpkeepStore(database).ensure_partitions(days_ahead=2)
-    for number in range(workspaces):
-        workspace_id = workspace_of(number)
+    for workspace_id, names in fleets.items():
         await registry.put_workspace(
             workspace_id, name=workspace_id, active=True, poll_interval_seconds=300, policy=Policy()
         )
@@ -88,8 +93,7 @@ async def prepare(database: Database, workspaces: int, devices: int) -> None:
                 active=False,
             )
         )
-        names = [device_of(each) for each in range(devices)]
-        for start in range(0, devices, 1000):
+        for start in range(0, len(names), 1000):
             drafts = [
                 DeviceDraft(name, PROVIDER, name, name, name)
                 for name in names[start : start + 1000]

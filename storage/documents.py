@@ -62,21 +62,27 @@ def dump_readings(readings: Sequence[Reading]) -> tuple[datetime, str]:
     The last one of a signal counts. Raises UnitPoisoned for a value that PostgreSQL's text cannot
     hold: json would take it, and fail whoever reads it.
     """
-    (_, _, newest), *others = readings
-    if all(at == newest for _, _, at in others):
-        text = dump_json({signal: value for signal, value, _ in readings})
-    else:
-        last = {signal: (value, at) for signal, value, at in readings}
-        newest = max(at for _, at in last.values())
-        text = dump_json(
-            {
-                signal: value if at == newest else (value, (at - newest) // MICROSECOND)
-                for signal, (value, at) in last.items()
-            }
-        )
+    newest = readings[0].observed_at
+    entries: dict[str, Any] = {}
+    for signal, value, at in readings:
+        if at is not newest and at != newest:
+            newest, entries = _time_entries(readings)
+            break
+        entries[signal] = value
+    text = dump_json(entries)
     if _NUL in text and _NUL in text.replace("\\\\", ""):
         raise UnitPoisoned("22P05", "a value of the event holds a NUL character")
     return newest, text
+
+
+def _time_entries(readings: Sequence[Reading]) -> tuple[datetime, dict[str, Any]]:
+    """Return the newest stated time, and the entries: a value of another time has it beside it."""
+    last = {signal: (value, at) for signal, value, at in readings}
+    newest = max(at for _, at in last.values())
+    return newest, {
+        signal: value if at == newest else (value, (at - newest) // MICROSECOND)
+        for signal, (value, at) in last.items()
+    }
 
 
 def read_readings(text: str, observed_at: datetime | None) -> dict[str, tuple[Value, datetime]]:
