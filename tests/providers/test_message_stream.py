@@ -50,6 +50,12 @@ class PieceServer:
         self.heard.append(hear(protocol.connection, heard))
 
 
+def endpoint_of(port: int) -> Endpoint:
+    return Endpoint(
+        url=httpx.URL(f"ws://127.0.0.1:{port}/"), headers={}, connect_seconds=5.0, close_seconds=0.1
+    )
+
+
 async def read_with_library(port: int) -> Outcome:
     """What trio-websocket makes of the stream. An odd byte in a text ends it with 1007."""
     messages: list[bytes] = []
@@ -70,11 +76,8 @@ async def read_with_library(port: int) -> Outcome:
 
 async def read_in_bulk(port: int, http: HttpPool) -> Outcome:
     """What our own reader makes of it."""
-    endpoint = Endpoint(
-        url=httpx.URL(f"ws://127.0.0.1:{port}/"), headers={}, connect_seconds=5.0, close_seconds=5.0
-    )
     messages: list[bytes] = []
-    async with WebSocketOpener(http, endpoint).open() as connection:
+    async with WebSocketOpener(http, endpoint_of(port)).open() as connection:
         try:
             while True:
                 messages += await connection.receive()
@@ -131,3 +134,21 @@ async def test_a_reader_that_is_always_busy_lets_others_run() -> None:
         nursery.cancel_scope.cancel()
     assert messages == [b"{}"] * 100_000
     assert turns >= 100_000 / 128
+
+
+async def test_a_reader_that_reads_on_but_not_fast_enough_is_behind() -> None:
+    """No byte gets old in the system's bounded buffer, and yet we hold the provider up."""
+    flood = text(b"{}") * 16_000
+
+    async def talk(stream: trio.SocketStream) -> None:
+        await PieceServer([flood] * 1000).serve(stream)
+
+    async with (
+        tcp_server(talk) as port,
+        HttpPool(loopback_dialler()) as http,
+        WebSocketOpener(http, endpoint_of(port)).open() as connection,
+    ):
+        with trio.fail_after(30):
+            while connection.behind_seconds() < 0.5:
+                assert await connection.receive()
+                await trio.sleep(0.001)
