@@ -31,7 +31,7 @@ SEND_BUFFER = 262_144  # small, so that what was sent is soon read
 
 
 class FleetSender:
-    """One feed for one subscriber of each stream."""
+    """One feed for one subscriber of each stream. A second one would count frames twice."""
 
     def __init__(self, feed: FleetFeed) -> None:
         self._feed = feed
@@ -98,8 +98,11 @@ class FleetSender:
             wire.receive_data(bytes(chunk))
 
     def _note_subscription(self, message: bytes) -> int:
+        """Return the number of the stream. Ends the process if it is subscribed to again."""
         vids = orjson.loads(message)["vehicles"].keys()
         number = vehicle_of(min(vids)) // self._feed.vehicles
+        if not self._missing[number]:
+            raise SystemExit(f"stream {number} was lost: it is subscribed to again")
         self._missing[number] -= vids
         if not any(self._missing):
             self._subscribed.set()

@@ -19,7 +19,7 @@ from benchmarks import cores
 from benchmarks.figure import Figure
 from benchmarks.fleet_feed import FleetFeed, check_fleet_history
 from benchmarks.fleet_watch import Watch, p99
-from benchmarks.place import fetch, fetch_until, name_of
+from benchmarks.place import fetch, fetch_until, name_of, read_events
 from benchmarks.rounds import Cost
 from benchmarks.service import Template, migrate_and_make_key, open_service
 from benchmarks.trees import inspect, present_folder
@@ -40,7 +40,6 @@ LOOK_SECONDS = 0.5
 MUST_RATE, MUST_CORES, MUST_SECONDS, MUST_GROWTH = 1.2, 0.8, WINDOW_SECONDS + 0.5, 1.5
 FINISHED = "SELECT count(*) FROM device_state WHERE last_observed_at >= to_timestamp($1::float8)"
 LAST_COMMIT = "SELECT extract(epoch FROM clock_timestamp() - max(recorded_at))::float8 FROM events"
-HISTORY = "SELECT device_id, sequence, readings::text FROM events ORDER BY device_id, sequence"
 
 
 class Shape(NamedTuple):
@@ -205,7 +204,9 @@ async def _verify(
     """Check the service's counts and every stored event; return each vehicle's events in order."""
     runtime = await service.runtime()
     frames = sum(turns) * feed.vehicles
-    rows = [(row[0], row[1], row[2]) for row in await fetch(dsn, HISTORY)]
+    rows = []
+    for stream in range(feed.streams):
+        rows += await read_events(dsn, workspace_of(stream))
     histories: dict[str, list[Any]] = {}
     for vid, _, text in rows:
         histories.setdefault(vid, []).append(parse_readings(text))
