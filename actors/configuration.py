@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from actors.take_up import split_pages
 from runtime.backoff import Backoff
 from runtime.faults import EnvironmentFault
 from runtime.flag import Flag
 from runtime.logs import EdgeLog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from random import Random
 
     from structlog.typing import FilteringBoundLogger
@@ -85,18 +86,26 @@ class ConfigurationFollower:
         versions = await self._sessions.load_config_versions()
         if versions.keys() != self._versions.keys():
             self._on_other_workspaces()
-        for workspace_id in self._runner.workspace_ids():
-            if workspace_id not in self._runner:
-                continue  # handed over while another workspace was loading
-            if versions.get(workspace_id) != self._runner.config_version(workspace_id):
-                await self._reload(workspace_id)
+        changed = [
+            workspace_id
+            for workspace_id in self._runner.workspace_ids()
+            if versions.get(workspace_id) != self._runner.config_version(workspace_id)
+        ]
+        if changed:
+            await self._reload(changed)
         if versions != self._versions:
             self._on_change()
         self._versions = versions
 
-    async def _reload(self, workspace_id: str) -> None:
-        fleet = await self._sessions.load_fleet(workspace_id)
-        if fleet is not None and fleet.workspace.active and workspace_id in self._runner:
-            await self._runner.follow(fleet)
-        else:
-            self._on_other_workspaces()
+    async def _reload(self, changed: Sequence[str]) -> None:
+        counts = await self._sessions.count_fleets(changed)
+        for page in split_pages(counts):
+            fleets = await self._sessions.load_fleets(page)
+            for workspace_id in page:
+                fleet = fleets.get(workspace_id)
+                if workspace_id not in self._runner:
+                    continue  # handed over while these were loading
+                if fleet is not None and fleet.workspace.active:
+                    await self._runner.follow(fleet)
+                else:
+                    self._on_other_workspaces()

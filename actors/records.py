@@ -47,7 +47,7 @@ def log_outcomes(
     if log.is_enabled_for(level):
         _log_updates(log, level, submission, receipt)
     if submission.cycle is not None and receipt.facts_written:
-        _log_cycle_end(log, submission.trace_id, submission.cycle)
+        log_cycle_end(log, submission.trace_id, submission.cycle)
 
 
 def log_abandoned(log: FilteringBoundLogger, abandoned: Sequence[AbandonedCycle]) -> None:
@@ -55,7 +55,7 @@ def log_abandoned(log: FilteringBoundLogger, abandoned: Sequence[AbandonedCycle]
     if abandoned:
         log.warning("poll_cycles_abandoned", cycles=len(abandoned))
     for cycle in abandoned:
-        _log_cycle_end(log, cycle.trace_id, cycle.end)
+        log_cycle_end(log, cycle.trace_id, cycle.end)
 
 
 def _log_updates(
@@ -145,7 +145,7 @@ def _identity(submission: Submission, receipt: Receipt) -> dict[str, Any]:
     return fields
 
 
-def _log_cycle_end(log: FilteringBoundLogger, trace_id: str, cycle: CycleEnd) -> None:
+def log_cycle_end(log: FilteringBoundLogger, trace_id: str, cycle: CycleEnd) -> None:
     log.info(
         INGEST_COMPLETED,
         workspace_id=cycle.key.workspace_id,

@@ -18,6 +18,7 @@ from actors.configuration import ConfigurationFollower
 from actors.rounds import Pace, Seen, decide_round, seconds_until_next
 from actors.session import BEATS_PER_TTL, Superseded
 from actors.statistics import OwnedTotals, ShardStatistics, ShardTotals
+from actors.take_up import TakeUp
 from domain.resource import workspace_of, workspace_resource
 from ports.sessions import VitalSigns
 from runtime.assignment import Rounds, group_by_shared
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from ports.ownership import OwnershipStores
 
 ROUND_SECONDS = 2.0
-MAX_LOADING_AT_ONCE = 4
 TELL_BUDGET_SECONDS = 2.0
 VERSION: Final = version("lastheard")
 SUPERSEDED = (
@@ -59,12 +59,7 @@ class ShardActor:
         tools: ActorTools,
         *,
         on_superseded: Callable[[], None],
-        max_loading_at_once: int = MAX_LOADING_AT_ONCE,
     ) -> None:
-        """`max_loading_at_once`: how many workspaces a takeover loads at the same time.
-
-        It should be less than the number of database connections.
-        """
         self._shard_id = keeper.shard_id
         self._keeper = keeper
         self._trust = keeper.trust
@@ -80,7 +75,6 @@ class ShardActor:
         self._rounds: Rounds[Resource] = Rounds(keeper.shard_id, keeper.ttl_seconds)
         self._next_moves_at = float("-inf")  # monotonic seconds
         self._groups: dict[Resource, str] = {}
-        self._taking_up = trio.CapacityLimiter(max_loading_at_once)
         self._leaving: set[Resource] = set()  # being handed over: stopped here, not released yet
         # Resources whose hand-over ended, released or not, since the latest round began. The
         # round's look may still show their leases as ours.
@@ -90,6 +84,7 @@ class ShardActor:
         self._round_due = Flag()
         self._counts = dict.fromkeys(("rounds", "claimed", "released", "declared_dead"), 0)
         self._log = get_logger("shard").bind(shard_id=keeper.shard_id)
+        self._taking_up = TakeUp(stores.sessions, runner, self._log)
         self._round_edge = EdgeLog(self._log, "assignment_round")
         self._trust_edge = EdgeLog(self._log, "session_trust")
         self._configuration = ConfigurationFollower(
@@ -232,30 +227,19 @@ class ShardActor:
         self._groups = {}
 
     async def _take_up(self, leases: Mapping[Resource, int], session: SessionRef) -> None:
-        """Load these workspaces and start their actors. `leases` maps each one to its token."""
-        async with trio.open_nursery() as nursery:
-            for resource, token in sorted(leases.items()):
-                nursery.start_soon(self._take_up_one, session, workspace_of(resource), token)
-        if leases:
-            # Notices sent while these were loading were missed, so reload.
-            self._configuration.look_now()
+        """Load these workspaces and start their actors. `leases` maps each one to its token.
 
-    async def _take_up_one(self, session: SessionRef, workspace_id: str, token: int) -> None:
-        """Load a claimed workspace and start its actors.
-
-        Configuration and cursors are read after the claim: from then on nobody else moves them. If
-        the database does not answer now, the workspace stays ours, and the next round takes it up.
+        If the database does not answer now, they stay ours, and the next round takes them up.
         """
-        async with self._taking_up:
-            try:
-                fleet = await self._sessions.load_fleet(workspace_id)
-            except EnvironmentFault as fault:
-                self._round_edge.failed(fault)
-                return
-        if fleet is None or not fleet.workspace.active or self._draining:
+        if not leases:
             return
-        await self._runner.start(session, token, fleet)
-        self._log.info("workspace_taken_up", workspace_id=workspace_id, token=token)
+        tokens = {workspace_of(resource): token for resource, token in leases.items()}
+        try:
+            await self._taking_up.take_up(session, tokens, goes_on=lambda: not self._draining)
+        except EnvironmentFault as fault:
+            self._round_edge.failed(fault)
+        # Notices sent while these were loading were missed, so reload.
+        self._configuration.look_now()
 
     def _start_hand_over(
         self, nursery: trio.Nursery, session: SessionRef, resource: Resource, token: int

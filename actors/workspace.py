@@ -18,6 +18,7 @@ from actors.cycle import Cycle
 from actors.poll_state import PollState
 from actors.records import log_abandoned
 from actors.rosters import Rosters
+from actors.skipping import SKIPPED_SUMMARY, note_skipped
 from actors.statistics import WorkspaceStatistics
 from domain import schedule
 from domain.cycles import CycleKey, CycleOutcome, CycleTrigger
@@ -189,9 +190,8 @@ class WorkspaceActor:
         if history.may_have_orphans:
             await self._abandon_orphans()
         last = history.last_slot
-        if last is not None and not schedule.is_slot_of(place, last):
-            last = None
-        self._last_slot = last
+        is_own = last is not None and schedule.is_slot_of(place, last)
+        self._last_slot = last if is_own else None
         return history.is_requested
 
     async def _look_back(self) -> CycleHistory:
@@ -231,8 +231,12 @@ class WorkspaceActor:
     async def _run_scheduled(self, place: Place, start: Start, trigger: CycleTrigger) -> None:
         await self._record_missed(place, start)
         slot = self._last_slot = start.slot_start_at
-        key = CycleKey(self._view.workspace_id, slot, trigger, 1)
+        key, flags = CycleKey(self._view.workspace_id, slot, trigger, 1), self._workspace.cutover
         wanted = WantedCycle(key, schedule.cycle_id(key), uuid.uuid4().hex, start.start_at)
+        if not flags.is_collecting:
+            await self._wait_for(start)  # nothing has to be ready when it is due
+            due_at = max(start.start_at, self._clock.now())
+            wanted = wanted._replace(due_at=due_at, skipped=SKIPPED_SUMMARY)
         started = await self._begin(
             lambda: self._cycles.start_cycle(self._session, wanted),
             has_room=lambda: schedule.leaves_enough_of_slot(
@@ -240,18 +244,29 @@ class WorkspaceActor:
             ),
         )
         if started is None:
-            # No room is left: the machine slept through the slot, or the database was away for it.
+            # The machine slept through the slot, or the database was away for it.
             await self._persist_missed([slot])
-        elif started.started:
+        elif not started.started:
+            await self._wait_for(start)  # until then, it would be found to be the next one
+        elif wanted.skipped is not None:
+            self._note_begun(slot, trigger)
+            self._outcomes[CycleOutcome.SKIPPED] += 1
+            self._measures.cycles(1, CycleOutcome.SKIPPED)
+            note_skipped(self._view, started, wanted, flags)
+        else:
             cycle = self._make_cycle(started, wanted.trace_id)
             await cycle.wait_to_begin()
-            now = self._last_begun_at = self._clock.now()
-            self._measures.cycle_lateness_seconds((now - slot).total_seconds(), trigger)
+            now = self._note_begun(slot, trigger)
             deadline = schedule.cycle_deadline(start._replace(start_at=now), place.interval)
             await self._run_cycle(cycle, deadline, place.interval)
-        else:
-            # Until then, this start would be found to be the next one.
-            await sleep_until(self._clock.now, start.start_at, unless=trio.sleep_forever)
+
+    async def _wait_for(self, start: Start) -> None:
+        await sleep_until(self._clock.now, start.start_at, unless=trio.sleep_forever)
+
+    def _note_begun(self, slot: datetime, trigger: CycleTrigger) -> datetime:
+        now = self._last_begun_at = self._clock.now()
+        self._measures.cycle_lateness_seconds((now - slot).total_seconds(), trigger)
+        return now
 
     async def _begin(
         self,

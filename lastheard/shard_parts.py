@@ -61,7 +61,6 @@ def make_shard(
         _make_runner(settings, pools.collecting, tools),
         tools,
         on_superseded=on_superseded,
-        max_loading_at_once=max(1, settings.collecting_connections - 1),
     )
 
 

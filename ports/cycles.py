@@ -64,8 +64,8 @@ class CycleStore(Protocol):
     async def start_cycle(self, session: SessionRef, wanted: WantedCycle) -> CycleStart:
         """Record a cycle as running, or as skipped, unless its slot has a completed one.
 
-        It starts now, or when it is due if that is later. An attempt number that is taken is raised
-        by one.
+        It starts now, or when it is due if that is later; a skipped one when it was due. An attempt
+        number that is taken is raised by one.
         """
 
     async def look_back(self, workspace_id: str) -> CycleHistory:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from domain.model import Device, ProviderConnection, SessionRef, Workspace
@@ -90,3 +90,12 @@ class SessionStore(Protocol):
 
     async def load_fleet(self, workspace_id: str) -> Fleet | None:
         """Return all the configuration that one workspace's actors need, from one transaction."""
+
+    async def count_fleets(self, workspace_ids: Sequence[str]) -> Mapping[str, int]:
+        """Return how many active devices each of these workspaces has."""
+
+    async def load_fleets(self, workspace_ids: Sequence[str]) -> Mapping[str, Fleet]:
+        """Return the fleets of these workspaces, from one transaction; of unknown ones none.
+
+        The caller bounds how many, and how many devices they have.
+        """

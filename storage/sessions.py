@@ -6,6 +6,7 @@ for a unit.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import orjson
@@ -15,15 +16,16 @@ from domain.model import SessionRef
 from ports.ingest import MAX_WRITERS
 from ports.sessions import Fleet, SessionStart
 from storage.queries import bound, sql
-from storage.registry.devices import devices_call
 from storage.rows import to_connection, to_device, to_workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from domain.model import Device, Workspace
     from ports.sessions import VitalSigns
     from storage.gateway import Connection, Database
+    from storage.rows import Row
 
 
 class PostgresSessionStore:
@@ -104,25 +106,60 @@ class PostgresSessionStore:
 
         return await self._database.run(work, in_transaction=False)
 
-    async def load_fleet(self, workspace_id: str) -> Fleet | None:
-        async def work(connection: Connection) -> Fleet | None:
-            workspace = await connection.fetchrow(sql("get_workspace"), workspace_id)
-            if workspace is None:
-                return None
-            in_use = (workspace_id, None, None, False)
-            connections = await connection.fetch(sql("list_providers"), *in_use)
-            cursors = await connection.fetch(sql("load_cursors"), workspace_id)
-            devices = await connection.fetch(*devices_call(workspace_id, include_retired=False))
-            return Fleet(
-                to_workspace(workspace),
-                tuple(map(to_connection, connections)),
-                {row["provider_id"]: row["cursor"] for row in cursors if row["cursor"]},
-                tuple(map(to_device, devices)),
-                {
-                    row["provider_id"]: row["roster_begun_at"]
-                    for row in cursors
-                    if row["roster_begun_at"]
-                },
-            )
+    async def count_fleets(self, workspace_ids: Sequence[str]) -> Mapping[str, int]:
+        async def work(connection: Connection) -> dict[str, int]:
+            rows = await connection.fetch(sql("count_fleets"), workspace_ids)
+            return {row["workspace_id"]: row["devices"] for row in rows}
 
-        return await self._database.run(work, readonly=True)
+        return await self._database.run(work, in_transaction=False)
+
+    async def load_fleet(self, workspace_id: str) -> Fleet | None:
+        return (await self.load_fleets([workspace_id])).get(workspace_id)
+
+    async def load_fleets(self, workspace_ids: Sequence[str]) -> Mapping[str, Fleet]:
+        async def work(connection: Connection) -> list[Sequence[Row]]:
+            statements = (
+                "load_fleet_workspaces",
+                "load_fleet_connections",
+                "load_fleet_devices",
+            )
+            return [await connection.fetch(sql(name), workspace_ids) for name in statements]
+
+        workspaces, connections, devices = await self._database.run(work, readonly=True)
+        return to_fleets(workspaces, connections, devices)
+
+
+def to_fleets(
+    workspaces: Sequence[Row], connections: Sequence[Row], devices: Sequence[Row]
+) -> dict[str, Fleet]:
+    """Return the fleets by workspace, from rows that are in the order of their keys."""
+    connections_of: defaultdict[str, list[Row]] = defaultdict(list)
+    devices_of: defaultdict[str, list[Device]] = defaultdict(list)
+    for row in connections:
+        connections_of[row["workspace_id"]].append(row)
+    for row in devices:
+        devices_of[row["workspace_id"]].append(to_device(row))
+    return {
+        row["workspace_id"]: _to_fleet(
+            to_workspace(row),
+            connections_of[row["workspace_id"]],
+            tuple(devices_of[row["workspace_id"]]),
+        )
+        for row in workspaces
+    }
+
+
+def _to_fleet(
+    workspace: Workspace, connections: Sequence[Row], devices: tuple[Device, ...]
+) -> Fleet:
+    return Fleet(
+        workspace,
+        tuple(map(to_connection, connections)),
+        {row["provider_id"]: row["cursor"] for row in connections if row["cursor"]},
+        devices,
+        {
+            row["provider_id"]: row["roster_begun_at"]
+            for row in connections
+            if row["roster_begun_at"]
+        },
+    )

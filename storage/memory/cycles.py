@@ -167,6 +167,8 @@ def _start(tables: Tables, session: SessionRef, wanted: WantedCycle, now: dateti
     if wanted.skipped is not None:
         slot = key.slot_start_at
         devices = count_devices(tables, tables.device_state.get, workspace_id, slot, now)
+        started_at = wanted.due_at or now
+        begun = (*begun[:-1], started_at)
         row = CycleRow(*begun, started_at, CycleOutcome.SKIPPED, wanted.skipped, *devices)
     _insert(tables, PollCycleRow(row, session.epoch))
     return start._replace(trace_id=wanted.trace_id, started_at=started_at)

@@ -13,7 +13,7 @@ from ports.sessions import Fleet, SessionStart
 from storage.memory.tables import HeartbeatRow, SessionRow, WriterRow
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from ports.sessions import VitalSigns
@@ -107,8 +107,23 @@ class MemorySessionStore:
             for (key,), workspace in self._engine.tables.workspaces.items()
         }
 
-    async def load_fleet(self, workspace_id: str) -> Fleet | None:
+    async def count_fleets(self, workspace_ids: Sequence[str]) -> Mapping[str, int]:
         await self._engine.arrive()
+        devices = self._engine.tables.devices
+        return {
+            workspace_id: sum(one.retired_at is None for one in devices.of(workspace_id).values())
+            for workspace_id in workspace_ids
+        }
+
+    async def load_fleets(self, workspace_ids: Sequence[str]) -> Mapping[str, Fleet]:
+        await self._engine.arrive()
+        found = {name: self._fleet(name) for name in workspace_ids}
+        return {name: fleet for name, fleet in found.items() if fleet is not None}
+
+    async def load_fleet(self, workspace_id: str) -> Fleet | None:
+        return (await self.load_fleets([workspace_id])).get(workspace_id)
+
+    def _fleet(self, workspace_id: str) -> Fleet | None:
         tables = self._engine.tables
         workspace = tables.workspaces.get((workspace_id,))
         if workspace is None:

@@ -28,8 +28,9 @@ CROSS JOIN LATERAL (
 ORDER BY k.place;
 
 -- name: start_cycles
--- A cycle may be recorded before it is due. One that is skipped ends as it starts. DO NOTHING:
--- another shard took this attempt after find_attempts, and the caller looks again.
+-- A cycle may be recorded before it is due. One that is skipped ends as it starts, when it was due:
+-- it may be recorded later. DO NOTHING: another shard took this attempt after find_attempts, and the
+-- caller looks again.
 WITH moment AS MATERIALIZED (
     SELECT clock_timestamp() AS now
 )
@@ -37,8 +38,10 @@ INSERT INTO poll_cycles (workspace_id, slot_start_at, trigger, attempt, cycle_id
                          shard_id, epoch, started_at, ended_at, outcome, summary, active_devices,
                          fresh_devices, updated_devices)
 SELECT i.workspace_id, i.slot_start_at, i.trigger, i.attempt, i.cycle_id, i.trace_id,
-       :shard_id, :epoch, greatest(i.due_at, moment.now),
-       CASE WHEN i.outcome = 'skipped' THEN greatest(i.due_at, moment.now) END,
+       :shard_id, :epoch,
+       CASE WHEN i.outcome = 'skipped' AND i.due_at IS NOT NULL THEN i.due_at
+            ELSE greatest(i.due_at, moment.now) END,
+       CASE WHEN i.outcome = 'skipped' THEN coalesce(i.due_at, moment.now) END,
        i.outcome, i.summary, i.active_devices, i.fresh_devices, i.updated_devices
 FROM unnest(:workspace_ids::text[], :slots::timestamptz[], :triggers::text[], :attempts::integer[],
             :cycle_ids::text[], :trace_ids::text[], :due_at::timestamptz[], :outcomes::text[],

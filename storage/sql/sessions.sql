@@ -122,10 +122,6 @@ SELECT 1 FROM sessions WHERE shard_id = $1 AND epoch = $2 AND state = 'live' FOR
 -- One small row for each workspace. Every shard reads all of them every few seconds.
 SELECT workspace_id, config_version FROM workspaces;
 
--- name: load_cursors
--- Where each connection's next run begins, and when its newest roster answer was asked for.
-SELECT provider_id, cursor, roster_begun_at FROM connection_state WHERE workspace_id = $1;
-
 -- name: load_shards
 -- Latest expiry first, so that live shards come first.
 -- A release without writers of its own counts its units in sessions.

@@ -171,7 +171,13 @@ async def read_devices(harness: Harness) -> Any:
     return found, lists
 
 
-@drives("load_config_versions", "get_workspace", "list_providers", "load_cursors", "list_devices")
+@drives(
+    "load_config_versions",
+    "count_fleets",
+    "load_fleet_workspaces",
+    "load_fleet_connections",
+    "load_fleet_devices",
+)
 async def load_a_fleet(harness: Harness) -> Any:
     sessions = harness.stores.sessions
     return await sessions.load_fleet(OURS), (await sessions.load_config_versions())[OURS]
