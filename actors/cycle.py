@@ -197,7 +197,7 @@ class Cycle:
     def _note_fault(self, connection: ProviderConnection, fault: ProviderFault) -> None:
         provider_id = connection.provider_id
         self._waits.postpone(connection, fault.retry_after)
-        self._state.edge_of(connection).failed(fault, fault=str(fault.fault))
+        self._state.note_fault(connection, fault)
         self._facts.append(self._failure(provider_id, fault.fault, str(fault)))
         if fault.unreadable:
             self._malformed += 1

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from domain.model import ProviderConnection
+    from ports.providers import ProviderFault
 
 
 class PollState:
@@ -39,3 +40,7 @@ class PollState:
             )
             self._edges[connection.provider_id] = EdgeLog(log, "provider_call")
         return self._edges[connection.provider_id]
+
+    def note_fault(self, connection: ProviderConnection, fault: ProviderFault) -> None:
+        """Log the fault if it is the first of a trouble."""
+        self.edge_of(connection).failed(fault, fault=str(fault.fault))

@@ -67,6 +67,13 @@ class RoundPlan:
     claim: tuple[Resource, ...]
     take_up: Mapping[Resource, int]
     next_moves_at: float
+    moves_later: bool = False  # there is more to hand over, which has to wait
+
+    @property
+    def asks_anything(self) -> bool:
+        """Return whether there is anything to do, now or later."""
+        now = self.declare_dead or self.hand_over or self.stop or self.claim or self.take_up
+        return bool(now) or self.moves_later
 
 
 def decide_round(seen: Seen, assignment: Assignment[Resource], pace: Pace) -> RoundPlan:
@@ -84,6 +91,7 @@ def decide_round(seen: Seen, assignment: Assignment[Resource], pace: Pace) -> Ro
         claim=tuple(name for name in assignment.claim if name not in seen.leaving),
         take_up=_to_take_up(seen, over | hand_over.keys()),
         next_moves_at=seen.now + pace.round_seconds if is_paced else seen.next_moves_at,
+        moves_later=bool(assignment.hand_over) and not moves,
     )
 
 

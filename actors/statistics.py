@@ -153,6 +153,7 @@ class ShardTotals(SessionStatistics):
     draining: bool  # now
     paused: bool  # started to collect nothing
     rounds: int
+    decisions: int  # rounds that did not find everything as the round before left it
     claimed: int  # leases
     released: int  # leases
     declared_dead: int  # sessions of other shards

@@ -74,6 +74,15 @@ class Service:
         """Return the end of its log, for the message of a failure."""
         return self._worker.tail()
 
+    def read_records(self) -> list[dict[str, Any]]:
+        """Return the lines of its log so far."""
+        lines = self._worker.read_errors().splitlines()
+        return [orjson.loads(line) for line in lines if line.startswith("{") and line[-1] == "}"]
+
+    def count_lines(self, event: str) -> int:
+        """Return how many lines of its log tell of this event. Cheaper than reading them."""
+        return self._worker.read_errors().count(f'"event":"{event}"')
+
     async def put(self, path: str, body: Any) -> None:
         _expect_success(await self.client.put(PREFIX + path, json=body))
 

@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks import deep_history, fleet_streams, http_ingest, outage, unit_cost, zabbix_values
+from benchmarks import (
+    cold_start,
+    deep_history,
+    fleet_streams,
+    http_ingest,
+    many_schedules,
+    outage,
+    unit_cost,
+    zabbix_values,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -33,10 +42,14 @@ SUITE: Mapping[str, Benchmark] = {
     ),
     "B2": Benchmark("updates from the mailbox to the commit", unit_cost.measure_rate, True),
     "B3": Benchmark("the same, in rates of transactions of one", unit_cost.measure_singles),
+    "B4": Benchmark(
+        "10,000 workspaces in one shard: starts, lateness, memory, core", many_schedules.measure
+    ),
     "B6": Benchmark(
         "updates over /ingest, requests of 100 and 500, 8 clients", http_ingest.measure, True
     ),
     "B7": Benchmark("the database away for a minute at half load: the backlog", outage.measure),
+    "B8": Benchmark("cold start of 10,000 workspaces, 100,000 devices", cold_start.measure),
     "B9": Benchmark("30 days of history, 5 million events: what they slow", deep_history.measure),
     "B10": Benchmark("values a second, against Zabbix on the same server", zabbix_values.measure),
     "B11": Benchmark("bytes and log of an update", unit_cost.measure_sizes),

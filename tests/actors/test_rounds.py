@@ -104,11 +104,11 @@ TABLE: Mapping[str, tuple[Situation, Mapping[str, Any]]] = {
     ),
     "such a workspace, less than a round after the last move": (
         when(mine={A: 3}, running={A}, hand_over=(A,), next_moves_at=NOW + 0.1),
-        {"next_moves_at": NOW + 0.1},
+        {"next_moves_at": NOW + 0.1, "moves_later": True},
     ),
     "such a workspace that does not run, less than a round after": (
         when(mine={A: 3}, hand_over=(A,), next_moves_at=NOW + 0.1),
-        {"take_up": {A: 3}, "next_moves_at": NOW + 0.1},
+        {"take_up": {A: 3}, "next_moves_at": NOW + 0.1, "moves_later": True},
     ),
     "such a workspace, a round after the last move": (
         when(mine={A: 3}, running={A}, hand_over=(A,), next_moves_at=NOW),

@@ -242,3 +242,22 @@ async def test_a_workspace_moves_to_those_that_share_its_credential(
     await until(lambda: lease_of(harness, ALDER) is None, seconds=TTL_SECONDS)
     assert actor.statistics().owned.workspaces.keys() == {HARBOUR}
     nursery.cancel_scope.cancel()
+
+
+async def test_a_round_that_finds_nothing_new_decides_nothing(
+    harness: Harness, shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
+) -> None:
+    """But it still sees another member, and a workspace that appears."""
+    actor = make_actor(harness, shard, SlowClaims(harness.store))
+    nursery.start_soon(shard.ingest.run)
+    nursery.start_soon(actor.run)
+    await harness.add_workspace(BIRCH)
+    await trio.sleep(10 * TTL_SECONDS)
+    settled = actor.statistics()
+    assert settled.rounds > settled.decisions
+    await trio.sleep(TTL_SECONDS)
+    assert actor.statistics().decisions == settled.decisions
+    await harness.store.begin_session(OTHER, ttl_seconds=3600)
+    await harness.add_workspace(ALDER)
+    await until(lambda: taken_up(events)[ALDER, 1] == 1 or actor.statistics().released == 1)
+    assert actor.statistics().decisions > settled.decisions

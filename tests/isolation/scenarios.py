@@ -171,16 +171,24 @@ async def read_devices(harness: Harness) -> Any:
     return found, lists
 
 
-@drives(
-    "load_config_versions",
+@drives("load_config_versions")
+async def load_a_fleet(harness: Harness) -> Any:
+    sessions = harness.stores.sessions
+    return await sessions.load_fleet(OURS), (await sessions.load_config_versions())[OURS]
+
+
+# A store would not show a row too many: it looks up the workspaces that were asked for.
+_OF_FLEETS = (
     "count_fleets",
     "load_fleet_workspaces",
     "load_fleet_connections",
     "load_fleet_devices",
 )
-async def load_a_fleet(harness: Harness) -> Any:
-    sessions = harness.stores.sessions
-    return await sessions.load_fleet(OURS), (await sessions.load_config_versions())[OURS]
+
+
+@drives(*_OF_FLEETS)
+async def fetch_the_rows_of_fleets(harness: Harness) -> Any:
+    return [await harness.fetch(sql(name), [OURS]) for name in _OF_FLEETS]
 
 
 # --- Cycles ---------------------------------------------------------------------------------------
