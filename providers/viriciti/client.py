@@ -20,7 +20,8 @@ from ports.providers import Page, ProviderFault
 from providers.configuration import WEBSOCKET_SCHEMES, join_path
 from providers.http import NO_CONTENT, Call, CallTurn
 from providers.viriciti.answers import NOTHING_NEW, interpret_state
-from providers.viriciti.wire import interpret, read_error_code
+from providers.viriciti.errors import read_error_code
+from providers.viriciti.wire import interpret
 from providers.websocket import Endpoint, WebSocketOpener, closing_fault
 from providers.websocket_stream import StreamEnded
 

@@ -1,14 +1,15 @@
-"""Errors that the state endpoint reports inside an answer with a good status. Pure.
+"""Errors that the state endpoint reports inside an answer, and the code in a refusal. Pure.
 
-Owns where they stand: in the place of a vehicle's labels, in each of its labels, or beside the
-vehicles. error_reports.py knows their forms. An error about a vehicle is no answer about it, and
-none is ever taken for an empty list of labels.
+Owns where they stand in an answer with a good status: in the place of a vehicle's labels, in each
+of its labels, or beside the vehicles. error_reports.py knows their forms. An error about a vehicle
+is no answer about it, and none is ever taken for an empty list of labels.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from providers.answers import error_code_in
 from providers.error_reports import (
     REPORTS,
     describe_error,
@@ -85,3 +86,11 @@ def _error_of_labels(labels: dict[str, Any]) -> str | None:
         if type(entry) is dict and entry.get("error") and "value" not in entry
     ]
     return describe_error(reports[0]) if reports and len(reports) == len(entries) else None
+
+
+def read_error_code(body: bytes) -> str | None:
+    """Return the error code under one of the usual names; None when there is none.
+
+    The vendor documents no error bodies.
+    """
+    return error_code_in(body, "error", "code")

@@ -8,7 +8,7 @@ from domain.model import FaultClass
 from ports.providers import ProviderFault
 from providers.answers import Answer, describe_answer, error_code_in, error_code_of, media_type_of
 from providers.rfms import wire as rfms
-from providers.viriciti import wire as viriciti
+from providers.viriciti import errors as viriciti
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from domain.model import FaultClass, Reading
 from domain.position import POSITION
 from domain.signals import CATALOGUE, InvalidValue, check_value
 from ports.providers import FrameVerdict
-from providers.viriciti.wire import LABELS, Rules, interpret
+from providers.loose_types import EPOCH_2000, EPOCH_2100
+from providers.viriciti.wire import LABELS, Rules, _interpret_point, interpret, read_point
 from tests.providers.viriciti_shapes import AT, MS, frame, is_dumpable, json_values, nested, point
 
 
@@ -37,6 +38,33 @@ def test_a_data_point_is_one_reading_in_our_words(label: str, signal: str, value
     assert interpret(frame(label=label, value=value)) == FrameVerdict(
         "bus_004", (Reading(signal, value, AT),)
     )
+
+
+@given(
+    label=st.sampled_from([*LABELS, "unheard_of", ["soc"], None]),
+    time=st.one_of(
+        st.sampled_from([EPOCH_2000, EPOCH_2100 - 1, EPOCH_2100, 10**14 - 1, 10**14, -(10**14)]),
+        st.integers(-(10**17), 10**17),
+        st.floats(),
+        st.booleans(),
+        st.text(max_size=5),
+    ),
+    value=st.one_of(st.integers(), st.floats(), st.booleans(), st.none(), st.text(max_size=5)),
+)
+def test_the_short_way_of_most_frames_reads_as_the_long_one(
+    label: Any, time: Any, value: Any
+) -> None:
+    payload = {"vid": "bus_1", "label": label, "time": time, "value": value}
+    short, long = _interpret_point(payload, Rules()), read_point(label, time, value, Rules())
+    if isinstance(long, tuple):
+        assert same((short.external_id, short.readings), ("bus_1", long))
+    else:
+        assert long in (short.ignored, short.malformed)
+
+
+def same(one: object, other: object) -> bool:
+    """Whether two values look the same; unlike `==`, also for numbers that are none."""
+    return repr(one) == repr(other)
 
 
 def test_a_position_is_one_reading() -> None:
