@@ -1,7 +1,8 @@
 """What the writers of one ingest actor know together: whether commits fail, and what was committed.
 
-Owns the edge of a trouble, which is logged once however many writers meet it. It must never call a
-trouble over while a batch that met it is still in hand.
+Owns the numbers of units, which are unique within a session, and the edge of a trouble, which is
+logged once however many writers meet it. It must never call a trouble over while a batch that met
+it is still in hand.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from runtime.logs import EdgeLog, get_logger
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from domain.model import SessionRef
     from runtime.faults import EnvironmentFault
 
 
@@ -26,6 +28,8 @@ class CommitRecord:
         self._edge = EdgeLog(get_logger("ingest"), "ingest_commit")
         # Writers whose batch in hand has met a failure; None: a look, or a unit of counts, has.
         self._failing: set[int | None] = set()
+        self._numbered_session: SessionRef | None = None
+        self._last_number = 0
         self.units = 0  # committed
         self.largest_unit = 0  # in updates
         # When a unit writes refusals that are only counted, on trio's clock; infinite: none wait. A
@@ -36,6 +40,13 @@ class CommitRecord:
     def is_failing(self) -> bool:
         """True from a failed attempt or look until the next good one of the same batch."""
         return self._edge.is_failing
+
+    def number_unit(self, session: SessionRef) -> int:
+        """Return the number of a writer's next unit. Each session counts its units from 1."""
+        if session != self._numbered_session:
+            self._numbered_session, self._last_number = session, 0
+        self._last_number += 1
+        return self._last_number
 
     def note_unit(self, size: int) -> None:
         self.units += 1

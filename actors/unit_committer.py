@@ -1,8 +1,8 @@
 """Committing one batch: units are tried until the database gives a verdict.
 
-Owns the unit numbers of one writer, and what an answer of the store means for the unit in hand:
-committed, fenced, poisoned, locked, or unknown. It must never number two committed units of the
-writer alike within a session, and never believe receipts whose commit was not confirmed.
+Owns what an answer of the store means for the unit in hand: committed, fenced, poisoned, locked, or
+unknown. It must never number two committed units alike within a session, and never believe receipts
+whose commit was not confirmed.
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ class UnitCommitter:
         self._measures = measures
         self._log = get_logger("ingest")
         self._backoff = Backoff(random, base_seconds=0.1, cap_seconds=5.0)
-        self._numbered_session: SessionRef | None = None
-        self._next_unit = 1
+        self._session: SessionRef | None = None
+        self._unit = 0  # the number of the unit in hand in that session; 0: it has none yet
         self._counts = counts
         self._searches = False  # for poison: then the receipts of a part are known only here
         self.must_stop = False  # True: end before the next attempt, when nothing is in doubt
@@ -176,7 +176,7 @@ class UnitCommitter:
                 with self._current.writing(), self._unstaged_after():
                     try:
                         with measured_attempt(self._measures):
-                            receipts = await attempt(session, self._next_unit, *args)
+                            receipts = await attempt(session, self._unit, *args)
                     except CommitUnknown as unknown:
                         if not await self._was_committed(session):
                             continue
@@ -202,10 +202,13 @@ class UnitCommitter:
             self._counts.unstage()
 
     async def _begin_unit(self, newer_than: SessionRef | None = None) -> SessionRef:
-        """Wait for a live session, and return it. A new session counts its units anew."""
+        """Wait for a live session, and return it. The unit has a number in it from then on.
+
+        A number is kept until a unit was committed under it.
+        """
         session = await self._current.wait_for_session(newer_than=newer_than)
-        if session != self._numbered_session:
-            self._numbered_session, self._next_unit = session, 1
+        if session != self._session or not self._unit:
+            self._session, self._unit = session, self._record.number_unit(session)
         return session
 
     async def _was_committed(self, session: SessionRef) -> bool:
@@ -223,10 +226,10 @@ class UnitCommitter:
                 self._log.warning(
                     "commit_was_unknown",
                     writer=self._writer,
-                    unit=self._next_unit,
+                    unit=self._unit,
                     last_unit=last_unit,
                 )
-                return last_unit == self._next_unit
+                return last_unit == self._unit
 
     async def back_off(self, fault: EnvironmentFault) -> None:
         """Note the failure, and sleep before the next attempt."""
@@ -234,7 +237,7 @@ class UnitCommitter:
         await trio.sleep(self._backoff.next_delay(fault.retry_after))
 
     def _count_committed(self, receipts: Sequence[Receipt]) -> None:
-        self._next_unit += 1
+        self._unit = 0
         self._counts.confirm()
         self._record.counts_due_at = self._next_write_of_counts()
         size = sum(len(receipt.results) for receipt in receipts)

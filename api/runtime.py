@@ -26,7 +26,7 @@ class ShardAnswer(AnswerModel):
     shard_id: str
     epoch: int
     state: Literal["live", "ended", "dead"]
-    last_unit: int = Field(description="how many units it has committed")
+    last_unit: int = Field(description="the number of the last unit that it committed")
     started_at: Instant
     ended_at: Instant | None
     beat_at: Instant | None

@@ -75,8 +75,8 @@ class IngestStore(Protocol):
     ) -> Sequence[Receipt]:
         """Commit everything or nothing; return one receipt per submission, in order.
 
-        Units of different writers may be in flight together; each writer numbers its own. Their
-        workspaces must not overlap: the caller sees to it. A unit that meets rows of another waits
+        Units of different writers may be in flight together. Their workspaces must not overlap: the
+        caller sees to it. A unit that meets rows of another waits
         for them, and may be refused with RowsLocked.
 
         `counts` has the refusals that earlier units counted and did not write. Those that are due

@@ -124,12 +124,12 @@ SELECT workspace_id, config_version FROM workspaces;
 
 -- name: load_shards
 -- Latest expiry first, so that live shards come first.
--- A release without writers of its own counts its units in sessions.
-SELECT s.shard_id, s.epoch, s.state, s.last_unit + coalesce(w.units, 0) AS last_unit,
+-- A release without rows of its writers has the number of its last unit in sessions.
+SELECT s.shard_id, s.epoch, s.state, greatest(s.last_unit, w.last_unit) AS last_unit,
        s.started_at, s.ended_at, h.beat_at, h.expires_at, h.statistics, h.draining
 FROM sessions s LEFT JOIN heartbeats h ON h.shard_id = s.shard_id AND h.epoch = s.epoch
 LEFT JOIN LATERAL (
-    SELECT sum(last_unit)::bigint AS units FROM session_writers
+    SELECT max(last_unit) AS last_unit FROM session_writers
     WHERE shard_id = s.shard_id AND epoch = s.epoch
 ) AS w ON true
 ORDER BY h.expires_at DESC NULLS LAST, s.shard_id;

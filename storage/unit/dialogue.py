@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class UnitNumber(NamedTuple):
-    """Which unit of its session this is. Each writer of a session numbers its own, from 1."""
+    """Which unit of its session this is, and whose. The number alone is unique in the session."""
 
     writer: int
     number: int

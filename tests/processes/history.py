@@ -8,8 +8,9 @@ gives no sentence. `rows.py` fetches the rows.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from datetime import timedelta
 from itertools import groupby, pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -59,6 +60,9 @@ class Acknowledged(NamedTuple):
     trace_id: str
 
 
+TRANSACTION: Final = timedelta(seconds=10)  # at most; the gateway has the server end longer ones
+
+
 class Logged(NamedTuple):
     """One `telematics_update_accepted` record."""
 
@@ -70,7 +74,7 @@ class Logged(NamedTuple):
 class Generation(NamedTuple):
     """What one process logged of its commits.
 
-    A killed process may have committed one unit more than it logged.
+    A killed process may have committed units that it did not log, one of each writer.
     """
 
     epoch: int
@@ -83,9 +87,9 @@ class Generation(NamedTuple):
 
         None if the process ended in order: then all events must have been. `committed_at` is read
         at the beginning of a unit, so events of the last logged unit may have been recorded after
-        it.
+        it. Another writer's unit may have begun before that, by less than a transaction may last.
         """
-        return self.logged[-1].committed_at if self.killed else None
+        return self.logged[-1].committed_at - TRANSACTION if self.killed else None
 
 
 def find_faults(events: Iterable[Event], devices: Iterable[DeviceRow]) -> list[str]:

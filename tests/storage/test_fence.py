@@ -207,15 +207,15 @@ async def test_a_unit_in_doubt_is_asked_for_beside_another_in_flight(
     assert await store.load_last_unit(cast.session, 0) == 7
 
 
-async def test_each_writer_numbers_its_own_units(cast: Cast) -> None:
+async def test_each_writer_has_the_number_of_its_own_last_unit(cast: Cast) -> None:
     ingest = cast.stores.ingest
     update = cast.update("bus-1", 1, soc_percent=10)
-    for writer, number in ((0, 1), (1, 1), (0, 2)):
+    for writer, number in ((0, 1), (1, 2), (0, 3)):
         (receipt,) = await ingest.commit_unit(
             cast.session, number, [submission(update)], None, writer
         )
         assert receipt.unit == number
-    assert [await ingest.load_last_unit(cast.session, writer) for writer in (0, 1, 2)] == [2, 1, 0]
+    assert [await ingest.load_last_unit(cast.session, writer) for writer in (0, 1, 2)] == [3, 2, 0]
     (shard,) = await cast.stores.reads.load_shards()
     assert shard["last_unit"] == 3
     successor = (await begin(cast.stores, "shard-1")).session
