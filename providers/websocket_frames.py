@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MAX_MESSAGE_SIZE: Final = 1024 * 1024
 # Every other task of the process waits while a pass is read, and while its messages are interpreted
-# and merged: about 5 µs a message, and ten times that for a bad one.
+# and merged: about 5 µs for each, and five times that for a refused one.
 FRAMES_AT_ONCE: Final = 128
 # A message of the largest size in parts of 1 kB has 1,024 parts; and nobody pings a hundred times a
 # second.

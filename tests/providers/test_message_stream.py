@@ -11,7 +11,7 @@ from wsproto.events import AcceptConnection
 
 from providers.http import HttpPool
 from providers.websocket import Endpoint, WebSocketOpener
-from providers.websocket_stream import StreamEnded
+from providers.websocket_stream import MessageStream, StreamEnded
 from tests.providers.frame_streams import FIN, PING, as_frame, byte_streams, hear, text
 from tests.providers.servers import loopback_dialler, tcp_server
 
@@ -30,10 +30,11 @@ class PieceServer:
         self._pieces = pieces
         self.heard: list[tuple[list[bytes], int | None]] = []
 
-    async def serve(self, stream: trio.SocketStream) -> None:
-        stream.setsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_NODELAY, 1)
+    async def serve(self, stream: trio.abc.Stream) -> None:
+        if isinstance(stream, trio.SocketStream):
+            stream.setsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_NODELAY, 1)
         protocol = WSConnection(ConnectionType.SERVER)
-        protocol.receive_data(await stream.receive_some(READ_BYTES))
+        protocol.receive_data(bytes(await stream.receive_some(READ_BYTES)))
         assert list(protocol.events())
         handshake = protocol.send(AcceptConnection())
         heard = b""
@@ -41,7 +42,8 @@ class PieceServer:
             await stream.send_all(handshake + b"".join(self._pieces[:1]))
             for piece in self._pieces[1:]:
                 await stream.send_all(piece)
-            await stream.send_eof()
+            if isinstance(stream, trio.abc.HalfCloseableStream):
+                await stream.send_eof()
             while data := await stream.receive_some(READ_BYTES):
                 heard += data
         except trio.BrokenResourceError:
@@ -50,10 +52,9 @@ class PieceServer:
         self.heard.append(hear(protocol.connection, heard))
 
 
-def endpoint_of(port: int) -> Endpoint:
-    return Endpoint(
-        url=httpx.URL(f"ws://127.0.0.1:{port}/"), headers={}, connect_seconds=5.0, close_seconds=0.1
-    )
+def endpoint_of(port: int, scheme: str = "ws") -> Endpoint:
+    url = httpx.URL(f"{scheme}://127.0.0.1:{port}/")
+    return Endpoint(url=url, headers={}, connect_seconds=5.0, close_seconds=0.1)
 
 
 async def read_with_library(port: int) -> Outcome:
@@ -74,15 +75,19 @@ async def read_with_library(port: int) -> Outcome:
     return messages, code
 
 
+async def read_to_the_end(connection: MessageStream) -> Outcome:
+    messages: list[bytes] = []
+    try:
+        while True:
+            messages += await connection.receive()
+    except StreamEnded as ended:
+        return messages, ended.reason.code
+
+
 async def read_in_bulk(port: int, http: HttpPool) -> Outcome:
     """What our own reader makes of it."""
-    messages: list[bytes] = []
     async with WebSocketOpener(http, endpoint_of(port)).open() as connection:
-        try:
-            while True:
-                messages += await connection.receive()
-        except StreamEnded as ended:
-            return messages, ended.reason.code
+        return await read_to_the_end(connection)
 
 
 @given(byte_streams())
