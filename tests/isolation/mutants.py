@@ -18,7 +18,10 @@ _REMOVALS: Final = (
     (re.compile(rf"{_COLUMN} = ANY \((\$\d+)(?:::text\[\])?\)"), r"\1::text[] IS NOT NULL"),
     (re.compile(rf"{_COLUMN} = (\$\d+)"), r"\1::text IS NOT NULL"),
     (re.compile(rf"{_COLUMN} = (?:'workspace:' \|\| )?\w+\.(?:workspace_id|resource)"), "true"),
-    (re.compile(rf"{_COLUMN} = coalesce\(\w+\.workspace_id, \(\$\d+::text\[\]\)\[1\]\)"), "true"),
+    (
+        re.compile(rf"{_COLUMN} = coalesce\(\w+\.workspace_id, \(SELECT \$\d+::json ->> 0\)\)"),
+        "true",
+    ),
     (re.compile(r"\(workspace_id, (\w+)\) = \(\s*SELECT workspace_id, "), r"(\1) = (SELECT "),
 )
 _FROM: Final = re.compile(r"FROM (unnest\([^()]*\)|\w+)(?: AS)?(?: (?!JOIN|LEFT|WHERE)(\w+))?")

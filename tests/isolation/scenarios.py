@@ -17,6 +17,8 @@ from domain.registry import PolicyDraft, Swap
 from ports.ingest import UnitPoisoned
 from ports.reads import FleetQuery
 from storage.queries import sql
+from storage.unit.packing import pack
+from storage.unit.steps import Statement
 from tests.isolation.fleets import (
     NEW,
     OURS,
@@ -351,7 +353,9 @@ _ROWS: dict[str, tuple[Any, ...]] = {
 
 @drives(*_ROWS)
 async def fetch_every_row(harness: Harness) -> Any:
-    return [await harness.fetch(sql(name), *args) for name, args in _ROWS.items()]
+    return [
+        await harness.fetch(sql(name), *pack(Statement(name, args))) for name, args in _ROWS.items()
+    ]
 
 
 # --- What the API reads ---------------------------------------------------------------------------
