@@ -171,6 +171,16 @@ def json_response(
     )
 
 
+def respond_with_items(report: BaseModel, items: Sequence[Mapping[str, Any]]) -> Response:
+    """Return a report, without items, as JSON with these items in plain values.
+
+    Of a page of health, checking each item against its model took as long as judging it. The items
+    are described by their model, and tests hold real answers against it.
+    """
+    document = report.model_dump(by_alias=True) | {"items": items}
+    return json_response(_write(document))
+
+
 def encode_json(payload: object) -> bytes:
     # Datetimes pass through to _encode_other: orjson itself would write a naive one without an
     # error.
@@ -184,8 +194,11 @@ def _encode_model(model: BaseModel) -> orjson.Fragment:
     Fields that are instants were checked when the model was made. A page of health has thousands
     of instants: a call for each of them took longer than all the rest of the answer.
     """
+    return _write(model.model_dump(by_alias=True))
+
+
+def _write(document: Mapping[str, Any]) -> orjson.Fragment:
     options = orjson.OPT_UTC_Z | orjson.OPT_NAIVE_UTC | orjson.OPT_NON_STR_KEYS
-    document = model.model_dump(by_alias=True)
     return orjson.Fragment(orjson.dumps(document, default=_encode_other, option=options))
 
 

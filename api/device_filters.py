@@ -16,7 +16,7 @@ from api.tags import TagFilter
 from domain.ageing import AgeGroup
 from domain.health import Verdict
 from domain.health_reason import HealthReason, Party
-from ports.reads import DeviceFilter
+from ports.reads import EXACT_DEVICES, MAX_COUNTS_AGE_SECONDS, DeviceFilter
 
 MAX_SEARCH = 100
 # A hundred workspace ids or many words would not fit into a cursor.
@@ -28,8 +28,18 @@ Search = Annotated[
 
 
 class DeviceFilterQuery(CsvQuery):
-    """The filters of a list of devices with their health. All of those given must hold."""
+    """The filters of a list of devices with their health. All of those given must hold.
 
+    They do not hold for the counts beside the list.
+    """
+
+    counts_max_age: float | None = Field(
+        None,
+        ge=0,
+        le=MAX_COUNTS_AGE_SECONDS,
+        description="how many seconds old `counts` may be; 0: none. Unless given: 0 for up to "
+        f"{EXACT_DEVICES:,} devices, {MAX_COUNTS_AGE_SECONDS:g} for more. `items` are never old",
+    )
     tag: TagFilter = None
     provider_id: Identifier | None = Field(None, description="only devices of this connection")
     search: Search | None = Field(

@@ -57,7 +57,11 @@ class FleetParties:
     async def _read_batch(self, names: frozenset[str]) -> None:
         source = CoreSource(self._services, names)
         query = HealthQuery(
-            states=_NOT_HEALTHY, limit=ROWS_PER_QUERY, now=self._evaluated_at, with_inactive=True
+            states=_NOT_HEALTHY,
+            limit=ROWS_PER_QUERY,
+            now=self._evaluated_at,
+            with_inactive=True,
+            with_counts=False,
         )
         while True:
             page = await load_judged(self._services, source, query)

@@ -1,13 +1,13 @@
 """The health report of a workspace: every device, judged at each request (FR-005, FR-012)."""
 
-from collections.abc import Collection, Sequence
-from typing import Literal
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Literal
 
 from pydantic import Field
 from quart import Response, request
 
 from api.auth import current_workspace
-from api.bodies import Instant, json_response, read_query
+from api.bodies import Instant, read_query, respond_with_items
 from api.csv_answers import JSON_OR_CSV, LINKED_AND_SERVED, SERVED_BY, respond_csv
 from api.device_filters import DeviceFilterQuery, digest
 from api.keys import Scope
@@ -24,6 +24,7 @@ from api.tags import to_cell
 from api.time_zones import TIME_ZONE_DESCRIPTION
 from api.verdicts import (
     ACTIVE_DESCRIPTION,
+    COUNTED_DESCRIPTION,
     JudgedDevice,
     JudgedPage,
     VerdictAnswer,
@@ -77,6 +78,7 @@ class HealthReport(AnswerModel):
     served_by: ReadOwner = Field(description=SERVED_BY_DESCRIPTION)
     evaluated_at: Instant
     counts: dict[State, int]
+    counted_at: Instant = Field(description=COUNTED_DESCRIPTION)
     workspace_outage: WorkspaceOutage | None = Field(description=OUTAGE_DESCRIPTION)
     items: list[ReportedDevice]
     next_cursor: str | None
@@ -142,7 +144,7 @@ def declare_health(operations: Operations, services: ApiServices) -> None:
             headers = {SERVED_BY: source.served_by}
             return respond_csv(COLUMNS, rows, f"health-{workspace_id}.csv", following, headers)
         page = await load_judged(services, source, wanted, query.accepts)
-        return json_response(
+        return respond_with_items(
             HealthReport(
                 workspace_id=workspace_id,
                 workspace_active=current_workspace().active,
@@ -150,18 +152,21 @@ def declare_health(operations: Operations, services: ApiServices) -> None:
                 served_by=source.served_by,
                 evaluated_at=page.evaluated_at,
                 counts=dict(page.counts),
+                counted_at=page.counted_at,
                 workspace_outage=None
                 if query.cursor
                 else await find_outage(services, source, page),
-                items=[_present(item, query.signal, page) for item in page.items],
+                items=[],
                 next_cursor=page.next_cursor(paging, kind, served_by),
-            )
+            ),
+            [_present(item, query.signal, page) for item in page.items],
         )
 
 
-def _present(judged: JudgedDevice, signals: Collection[str], page: JudgedPage) -> ReportedDevice:
+def _present(judged: JudgedDevice, signals: Collection[str], page: JudgedPage) -> Mapping[str, Any]:
+    """Return a ReportedDevice in plain values."""
     values = pick_values(judged, signals, page.evaluated_at) if signals else None
-    return ReportedDevice(**verdict_fields(judged), values=values)
+    return verdict_fields(judged) | {"values": values}
 
 
 def _to_row(judged: JudgedDevice, page: JudgedPage) -> Sequence[Cell]:

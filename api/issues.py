@@ -7,12 +7,13 @@ that it has been away longer. When there is nothing to do, the items are an empt
 
 from collections.abc import Sequence
 from enum import StrEnum
+from typing import Any
 
 from pydantic import Field
 from quart import Response, request
 
 from api.auth import current_access, current_workspace
-from api.bodies import Instant, json_response, read_query
+from api.bodies import Instant, read_query, respond_with_items
 from api.csv_answers import (
     JSON_OR_CSV,
     LINKED,
@@ -39,6 +40,7 @@ from api.tags import to_cell
 from api.time_zones import TIME_ZONE_DESCRIPTION
 from api.verdicts import (
     ACTIVE_DESCRIPTION,
+    COUNTED_DESCRIPTION,
     MAX_SIFTED,
     JudgedDevice,
     JudgedPage,
@@ -105,6 +107,7 @@ class IssueReport(AnswerModel):
     served_by: ReadOwner = Field(description=SERVED_BY_DESCRIPTION)
     evaluated_at: Instant
     counts: dict[State, int]
+    counted_at: Instant = Field(description=COUNTED_DESCRIPTION)
     workspace_outage: WorkspaceOutage | None = Field(description=OUTAGE_DESCRIPTION)
     items: list[IssueAnswer]
     next_cursor: str | None
@@ -115,6 +118,7 @@ class Worklist(AnswerModel):
 
     evaluated_at: Instant
     counts: dict[State, int]
+    counted_at: Instant = Field(description=COUNTED_DESCRIPTION)
     unavailable_workspaces: list[UnavailableWorkspace] = Field(description=UNAVAILABLE_DESCRIPTION)
     items: list[IssueAnswer]
     next_cursor: str | None
@@ -175,7 +179,7 @@ def _declare_issues_of_one(operations: Operations, services: ApiServices) -> Non
             return respond_csv(COLUMNS, rows, f"issues-{workspace_id}.csv", following, headers)
         page = await load_judged(services, source, wanted, query.accepts)
         _log_configured_no_data(services, page)
-        return json_response(
+        return respond_with_items(
             IssueReport(
                 workspace_id=workspace_id,
                 workspace_active=current_workspace().active,
@@ -183,12 +187,14 @@ def _declare_issues_of_one(operations: Operations, services: ApiServices) -> Non
                 served_by=source.served_by,
                 evaluated_at=page.evaluated_at,
                 counts=dict(page.counts),
+                counted_at=page.counted_at,
                 workspace_outage=None
                 if query.cursor
                 else await find_outage(services, source, page),
-                items=[_present(item, page) for item in page.items],
+                items=[],
                 next_cursor=page.next_cursor(paging, kind, served_by),
-            )
+            ),
+            [_present(item, page) for item in page.items],
         )
 
 
@@ -226,14 +232,16 @@ def _declare_worklist(operations: Operations, services: ApiServices) -> None:
             return respond_csv(COLUMNS, rows, "worklist.csv", following)
         page = await load_judged(services, source, wanted, query.accepts)
         _log_configured_no_data(services, page)
-        return json_response(
+        return respond_with_items(
             Worklist(
                 evaluated_at=page.evaluated_at,
                 counts=dict(page.counts),
+                counted_at=page.counted_at,
                 unavailable_workspaces=source.unavailable,
-                items=[_present(item, page) for item in page.items],
+                items=[],
                 next_cursor=page.next_cursor(paging, kind, source.source),
-            )
+            ),
+            [_present(item, page) for item in page.items],
         )
 
 
@@ -267,7 +275,7 @@ def _worklist_kind(query: WorklistQuery) -> str:
 
 
 def _to_row(judged: JudgedDevice, page: JudgedPage) -> Sequence[Cell]:
-    issue = _present(judged, page).model_dump(include=set(COLUMNS)) | {
+    issue = _present(judged, page) | {
         "evaluated_at": page.evaluated_at,
         "tags": to_cell(judged.facts.device.tags),
     }
@@ -285,13 +293,13 @@ def _to_row_of_unavailable(workspace: UnavailableWorkspace) -> Sequence[Cell]:
     return [known.get(name) for name in COLUMNS]
 
 
-def _present(judged: JudgedDevice, page: JudgedPage) -> IssueAnswer:
-    return IssueAnswer(
-        **verdict_fields(judged),
-        workspace_name=judged.facts.workspace.name,
-        grace_exceeded_at=judged.verdict.grace_exceeded_at,
-        silent_for_seconds=age_seconds(judged.facts.silent_since, page.evaluated_at),
-    )
+def _present(judged: JudgedDevice, page: JudgedPage) -> dict[str, Any]:
+    """Return an IssueAnswer in plain values."""
+    return verdict_fields(judged) | {
+        "workspace_name": judged.facts.workspace.name,
+        "grace_exceeded_at": judged.verdict.grace_exceeded_at,
+        "silent_for_seconds": age_seconds(judged.facts.silent_since, page.evaluated_at),
+    }
 
 
 def _log_configured_no_data(services: ApiServices, page: JudgedPage) -> None:

@@ -22,8 +22,10 @@ from domain.health_reason import SHARED_REASONS, HealthReason, Party
 from domain.health_state import State
 from ports.reads import HealthQuery
 
+MAX_SURVEYED = 10_000  # devices; to judge more takes longer than a request may
 OUTAGE_DESCRIPTION = (
-    "set on the first page when no device is healthy, and a cause that all of them share holds"
+    "set on the first page when no device is healthy, and a cause that all of them share holds; "
+    f"not looked for among more than {MAX_SURVEYED:,} devices"
 )
 _SURVEY_LIMIT = 500
 
@@ -96,11 +98,12 @@ async def find_outage(
     """Return the outage of a workspace at the instant of `page`, its first page; or None.
 
     When the page has only some of the devices, all are read, page by page, until one device
-    contradicts an outage. A fleet with a healthy device costs no further page. No shared cause is
-    known of what a legacy system collects, so it shows no outage.
+    contradicts an outage. A fleet with a healthy device costs no further page. Among more than
+    MAX_SURVEYED devices no outage is looked for. No shared cause is known of what a legacy system
+    collects, so it shows no outage.
     """
     total = sum(page.counts.values())
-    if total == 0 or page.counts[State.HEALTHY]:
+    if not 0 < total <= MAX_SURVEYED or page.counts[State.HEALTHY]:
         return None
     tally = _tally(page.items)
     if not tally.is_contradicted and len(page.items) != total:
@@ -111,7 +114,9 @@ async def find_outage(
 async def _survey(services: ApiServices, source: PageSource, evaluated_at: datetime) -> OutageTally:
     """Add up all devices of the source, or so many that one of them contradicts an outage."""
     tally = OutageTally()
-    query = HealthQuery(limit=_SURVEY_LIMIT, now=evaluated_at, with_inactive=True)
+    query = HealthQuery(
+        limit=_SURVEY_LIMIT, now=evaluated_at, with_inactive=True, with_counts=False
+    )
     while True:
         page = await load_judged(services, source, query)
         _tally(page.items, tally)

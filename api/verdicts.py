@@ -13,7 +13,8 @@ from pydantic import Field
 
 from api.bodies import Instant
 from api.csv_answers import MAX_CSV_ROWS, ROWS_PER_QUERY
-from api.cursors import Cursor, PageQuery
+from api.cursors import Cursor
+from api.device_filters import DeviceFilterQuery
 from api.evidence import EvidenceDict
 from api.paging import Paging, cut_page
 from api.read_owners import SERVED_BY_DESCRIPTION
@@ -31,6 +32,10 @@ from ports.reads import HealthPage, HealthQuery, WorklistPosition
 
 MAX_SIFTED = 5_000  # devices that one page judges, when reasons or parties are asked for
 Accepts = Callable[[Verdict], bool]
+COUNTED_DESCRIPTION = (
+    "when the devices of `counts` were counted: at `evaluated_at`, or before it by up to "
+    "`counts_max_age` seconds"
+)
 ACTIVE_DESCRIPTION = (
     "false: the workspace is switched off. Nothing is collected for it, and it has no issues"
 )
@@ -113,7 +118,7 @@ def position_of(facts: HealthFacts) -> WorklistPosition:
 
 
 class JudgedPage(NamedTuple):
-    """A page of verdicts. `counts` are of all devices, whatever the filter.
+    """A page of verdicts. `counts` are of all devices, whatever the filter, at `counted_at`.
 
     `last` is the last item if more follow, else None.
     """
@@ -122,6 +127,7 @@ class JudgedPage(NamedTuple):
     counts: Mapping[State, int]
     items: Sequence[JudgedDevice]
     last: JudgedDevice | None
+    counted_at: datetime
 
     def next_cursor(self, paging: Paging, kind: str, source: str) -> str | None:
         """Return the cursor after this page. `source`: as in Cursor."""
@@ -148,7 +154,11 @@ async def load_judged(
     items = [JudgedDevice(facts, judge(facts)) for facts in rows]
     _log_evaluation(services, page, items)
     return JudgedPage(
-        page.evaluated_at, complete_counts(page.counts), items, None if last is None else items[-1]
+        page.evaluated_at,
+        complete_counts(page.counts),
+        items,
+        None if last is None else items[-1],
+        page.counted_at,
     )
 
 
@@ -158,8 +168,11 @@ async def _sift(
     """Judge devices until `query.limit` of them are accepted, or enough were looked at."""
     found: list[JudgedDevice] = []
     asked = query._replace(limit=ROWS_PER_QUERY)
+    first: JudgedPage | None = None
     for _ in range(MAX_SIFTED // ROWS_PER_QUERY):
         page = await load_judged(services, source, asked)
+        first = first or page
+        page = page._replace(counts=first.counts, counted_at=first.counted_at)
         for place, item in enumerate(page.items, 1):
             if accepts(item.verdict):
                 found.append(item)
@@ -168,7 +181,7 @@ async def _sift(
                 return page._replace(items=found, last=None if is_last else item)
         if page.last is None:
             break
-        asked = asked._replace(after=page.last.position, now=page.evaluated_at)
+        asked = asked._replace(after=page.last.position, now=page.evaluated_at, with_counts=False)
     return page._replace(items=found)
 
 
@@ -179,9 +192,12 @@ async def load_rows(
     to_row: Callable[[JudgedDevice, JudgedPage], Sequence[Cell]],
     accepts: Accepts | None = None,
 ) -> tuple[list[Sequence[Cell]], JudgedPage]:
-    """Return as many rows as a CSV may have, and the last of the pages that they came in."""
+    """Return as many rows as a CSV may have, and the last of the pages that they came in.
+
+    A CSV shows no counts.
+    """
     rows: list[Sequence[Cell]] = []
-    query = query._replace(limit=ROWS_PER_QUERY)
+    query = query._replace(limit=ROWS_PER_QUERY, with_counts=False)
     while True:
         page = await load_judged(services, source, query)
         wanted = [item for item in page.items if accepts is None or accepts(item.verdict)]
@@ -191,12 +207,13 @@ async def load_rows(
         query = query._replace(after=page.last.position, now=page.evaluated_at)
 
 
-def page_query(query: PageQuery, cursor: Cursor | None) -> HealthQuery:
+def page_query(query: DeviceFilterQuery, cursor: Cursor | None) -> HealthQuery:
     """Return the query for this page, at the instant of the first page."""
+    wanted = HealthQuery(limit=query.limit, counts_max_age=query.counts_max_age)
     if cursor is None:
-        return HealthQuery(limit=query.limit)
+        return wanted
     after = WorklistPosition(*cast("tuple[datetime, str, str]", cursor.after))
-    return HealthQuery(limit=query.limit, after=after, now=cursor.evaluated_at)
+    return wanted._replace(after=after, now=cursor.evaluated_at)
 
 
 def complete_counts(counts: Mapping[State, int]) -> dict[State, int]:
@@ -205,6 +222,7 @@ def complete_counts(counts: Mapping[State, int]) -> dict[State, int]:
 
 
 def verdict_fields(judged: JudgedDevice) -> dict[str, Any]:
+    """Return a VerdictAnswer in plain values."""
     facts, verdict = judged
     device = facts.device
     return {
@@ -227,7 +245,7 @@ def verdict_fields(judged: JudgedDevice) -> dict[str, Any]:
         "old_signals": list(verdict.old_signals),
         "tags": list(device.tags),
         "served_by": ReadOwner.LEGACY if facts.is_of_legacy else ReadOwner.CORE,
-        "thresholds": present_thresholds(verdict.thresholds),
+        "thresholds": verdict.thresholds._asdict(),
         "evidence": verdict.evidence,
     }
 

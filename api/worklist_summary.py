@@ -6,6 +6,7 @@ With the filters of `/worklist`, so that a page can say what each of them would 
 from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
+from functools import partial
 
 from pydantic import Field
 from quart import Response, request
@@ -25,6 +26,9 @@ from domain.health_facts import age_seconds
 from domain.health_reason import HealthReason, Party
 from domain.health_state import State
 from ports.reads import HealthQuery
+from runtime.kept_answers import KeptAnswers
+
+MAX_KEPT = 64  # summaries, for clients that take old ones
 
 
 class WorklistGroup(AnswerModel):
@@ -100,6 +104,8 @@ class _WorklistTally:
 
 
 def declare_worklist_summary(operations: Operations, services: ApiServices) -> None:
+    kept: KeptAnswers[WorklistSummary] = KeptAnswers(MAX_KEPT)
+
     @operations.declare(
         "GET",
         "/worklist/summary",
@@ -112,9 +118,17 @@ def declare_worklist_summary(operations: Operations, services: ApiServices) -> N
         """Count the devices of the worklist under its filters, 20,000 at most.
 
         Those that are away longest are counted first. `cursor`, `limit` and `format` count for
-        nothing.
+        nothing. With `counts_max_age` the answer may be one of so many seconds ago, as its
+        `evaluated_at` says.
         """
         query = read_query(request, WorklistQuery)
+        if not query.counts_max_age:
+            return json_response(await summarise(query))
+        asked = workspaces_of(query), query.states, query.digest
+        make = partial(summarise, query)
+        return json_response(await kept.find(asked, query.counts_max_age, make))
+
+    async def summarise(query: WorklistQuery) -> WorklistSummary:
         most = 1 + MAX_CSV_ROWS + ROWS_PER_QUERY
         source = WorklistSource(services, workspaces_of(query), most=most, cursor=None)
         wanted = HealthQuery(
@@ -122,8 +136,9 @@ def declare_worklist_summary(operations: Operations, services: ApiServices) -> N
             order="silence",
             devices=query.devices._replace(age=None),
             limit=ROWS_PER_QUERY,
+            with_counts=False,
         )
-        return json_response(await _count(services, source, wanted, query))
+        return await _count(services, source, wanted, query)
 
 
 async def _count(

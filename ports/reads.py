@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from domain.resource import Resource
     from domain.trends import ConnectionStateRow, TrendPoint, TrendQuery
     from ports.legacy import LegacyConfiguration
+
+MAX_COUNTS_AGE_SECONDS: Final = 5.0
+EXACT_DEVICES: Final = 10_000  # counts of a larger fleet may be old, unless a query says not
 
 
 class SnapshotRow(NamedTuple):
@@ -127,7 +130,8 @@ class HealthQuery(NamedTuple):
     `with_inactive`: devices of workspaces that are switched off, too. `devices`: only those.
     `device_id`: only the device with this id.
     `by_read_owner`: without workspaces whose values the legacy system shows, which are named.
-    `with_counts`: else the page has no counts.
+    `with_counts`: else the page has no counts. They may be `counts_max_age` seconds older than the
+    page; 0 asks for those of its own snapshot, None for these too unless the fleet is large.
     """
 
     states: frozenset[State] | None = None
@@ -140,6 +144,7 @@ class HealthQuery(NamedTuple):
     by_read_owner: bool = False
     device_id: str | None = None
     with_counts: bool = True
+    counts_max_age: float | None = None
 
 
 class HealthPage(NamedTuple):

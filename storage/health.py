@@ -17,14 +17,14 @@ import orjson
 
 from domain.ageing import SPANS
 from domain.health_state import State
-from ports.reads import DeviceFilter, FleetFigures, HealthPage, HealthQuery
+from ports.reads import DeviceFilter, FleetFigures, HealthPage, HealthQuery, WorklistPosition
 from storage.configurations import ConfigurationKey, Configurations
 from storage.health_rows import read_shared, to_counts, to_health_facts
 from storage.queries import picked, sql
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from datetime import datetime
+    from datetime import datetime, timedelta
 
     from storage.configurations import FleetConfiguration
     from storage.gateway import Connection, Database
@@ -52,13 +52,28 @@ class FleetCounts(NamedTuple):
     by_fleet: Mapping[str, Mapping[State, int]]
 
 
+class ReadPage(NamedTuple):
+    """A page, and `changes` of the configuration that it is judged by."""
+
+    page: HealthPage
+    changes: int
+
+
+class ReadWorklist(NamedTuple):
+    """The keys of a worklist in its order, from one snapshot."""
+
+    read_at: datetime
+    changes: int
+    keys: Sequence[WorklistPosition]
+
+
 class HealthStatements:
     """Runs the statements of storage/sql/health.sql. `allowed=None` means all workspaces."""
 
     def __init__(self, database: Database) -> None:
         self._configurations = Configurations(database)
 
-    async def load_page(self, allowed: Sequence[str] | None, query: HealthQuery) -> HealthPage:
+    async def load_page(self, allowed: Sequence[str] | None, query: HealthQuery) -> ReadPage:
         """Return a page of facts, with counts of the same snapshot if the query wants counts.
 
         One round trip, and one more if the configuration is not known; when it changed meanwhile,
@@ -67,12 +82,14 @@ class HealthStatements:
         by_state = query.states is not None or query.order == "silence"
         name = _PAGES[by_state, query.with_counts]
 
-        async def ask(connection: Connection, kept: FleetConfiguration) -> HealthPage | None:
+        async def ask(connection: Connection, kept: FleetConfiguration) -> ReadPage | None:
             wanted = {**fleet_parameters(allowed, kept, query.now), **_page_parameters(query)}
             rows = await connection.fetch(*picked(name, wanted))
-            return _to_page(rows, kept) if rows[0]["changes"] == kept.changes else None
+            if rows[0]["changes"] != kept.changes:
+                return None
+            return ReadPage(_to_page(rows, kept), kept.changes)
 
-        return await self._configurations.run(_key(allowed, query), name, ask)
+        return await self._configurations.run(configuration_key(allowed, query), name, ask)
 
     async def count(
         self, allowed: Sequence[str] | None, query: HealthQuery, *, by_workspace: bool
@@ -85,7 +102,9 @@ class HealthStatements:
         async def ask(connection: Connection, kept: FleetConfiguration) -> FleetCounts | None:
             return await _count(connection, allowed, query, kept, by_workspace=by_workspace)
 
-        return await self._configurations.run(_key(allowed, query), "count_health", ask)
+        return await self._configurations.run(
+            configuration_key(allowed, query), "count_health", ask
+        )
 
     async def measure_fleet(
         self, allowed: list[str], *, age_bounds: Sequence[float], by_workspace: bool
@@ -102,11 +121,57 @@ class HealthStatements:
             )
             return _to_figures(found, ages, len(age_bounds) + 1)
 
-        return await self._configurations.run(_key(allowed, query), "count_ages", ask)
+        return await self._configurations.run(configuration_key(allowed, query), "count_ages", ask)
+
+    async def list_worklist(
+        self, allowed: Sequence[str] | None, query: HealthQuery, ahead: timedelta
+    ) -> ReadWorklist:
+        """Return the keys of a worklist, with all devices that time alone may add within `ahead`.
+
+        A socket that comes back tightens the limits of its devices, so the limits are those of a
+        connection whose socket is there.
+        """
+
+        async def ask(connection: Connection, kept: FleetConfiguration) -> ReadWorklist | None:
+            wanted = {**fleet_parameters(allowed, kept, query.now), **_page_parameters(query)}
+            rows = await connection.fetch(
+                *picked("list_keys_by_state", wanted | _look_ahead(kept, ahead))
+            )
+            if rows[0]["changes"] != kept.changes:
+                return None
+            keys = [
+                WorklistPosition(row["rank"], row["workspace_id"], row["device_id"])
+                for row in rows
+                if row["device_id"] is not None
+            ]
+            return ReadWorklist(rows[0]["evaluated_at"], kept.changes, keys)
+
+        key = configuration_key(allowed, query)
+        return await self._configurations.run(key, "list_keys_by_state", ask)
+
+    async def load_devices(
+        self, allowed: Sequence[str] | None, query: HealthQuery, keys: Sequence[WorklistPosition]
+    ) -> ReadPage:
+        """Return the facts of these devices, in this order, as far as they are active."""
+
+        async def ask(connection: Connection, kept: FleetConfiguration) -> ReadPage | None:
+            wanted = {
+                **fleet_parameters(allowed, kept, query.now),
+                "key_workspaces": [key.workspace_id for key in keys],
+                "key_devices": [key.device_id for key in keys],
+            }
+            rows = await connection.fetch(*picked("page_of_keys", wanted))
+            if rows[0]["changes"] != kept.changes:
+                return None
+            return ReadPage(_to_page(rows, kept), kept.changes)
+
+        return await self._configurations.run(
+            configuration_key(allowed, query), "page_of_keys", ask
+        )
 
     def devices_of(self, allowed: Sequence[str] | None, query: HealthQuery) -> int | None:
         """Return how many devices the fleet had when it was last asked about; None: not known."""
-        kept = self._configurations.find(_key(allowed, query))
+        kept = self._configurations.find(configuration_key(allowed, query))
         return None if kept is None else kept.devices
 
 
@@ -121,6 +186,16 @@ def fleet_parameters(
         "rows_of": kept.shown_of(),
         "now": now,
         "by_workspace": False,
+    }
+
+
+def _look_ahead(kept: FleetConfiguration, ahead: timedelta) -> dict[str, Any]:
+    """Return the limits with which devices are late so much earlier, and none lives on calls."""
+    names = ("delayed_behind", "stale_behind", "grace_behind")
+    limits = {name: [behind - ahead for behind in kept.classes[name]] for name in names}
+    return limits | {
+        "delayed_on_calls_behind": limits["delayed_behind"],
+        "stale_on_calls_behind": limits["stale_behind"],
     }
 
 
@@ -146,7 +221,7 @@ def read_counts(row: Any) -> dict[str, Mapping[State, int]]:
     return {name: to_counts(counts) for name, counts in found.items()}
 
 
-def _key(allowed: Sequence[str] | None, query: HealthQuery) -> ConfigurationKey:
+def configuration_key(allowed: Sequence[str] | None, query: HealthQuery) -> ConfigurationKey:
     names = None if allowed is None else tuple(allowed)
     return ConfigurationKey(names, query.with_inactive, query.by_read_owner)
 

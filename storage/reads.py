@@ -12,6 +12,7 @@ from domain.held import to_instant
 from domain.position import HALVES, POSITION
 from ports.reads import HealthQuery, WorkspaceInUse
 from runtime.instants import format_instant
+from storage.counted_pages import CountedPages
 from storage.device_day import load_device_day
 from storage.health import HealthStatements
 from storage.queries import bound, sql
@@ -60,12 +61,13 @@ class PostgresReads:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._health = HealthStatements(database)
+        self._pages = CountedPages(self._health)
 
     async def load_health(
         self, workspaces: frozenset[str] | None, query: HealthQuery
     ) -> HealthPage:
         allowed = None if workspaces is None else sorted(workspaces)
-        return await self._health.load_page(allowed, query)
+        return await self._pages.load_page(allowed, query)
 
     async def list_in_use(self, workspaces: frozenset[str] | None) -> list[WorkspaceInUse]:
         allowed = None if workspaces is None else sorted(workspaces)

@@ -328,6 +328,16 @@ written AS (
     LIMIT :limit
 )
 
+-- part: keys_given
+-- The devices of a worklist whose keys were read a moment ago, as far as they are active.
+page AS MATERIALIZED (
+    SELECT d.workspace_id, d.device_id, d.provider_id, given.place AS rank
+    FROM unnest(:key_workspaces::text[], :key_devices::text[]) WITH ORDINALITY
+        AS given (workspace_id, device_id, place)
+    JOIN devices d ON d.workspace_id = given.workspace_id AND d.device_id = given.device_id
+    WHERE d.retired_at IS NULL
+)
+
 -- part: facts_of_page
 -- What is known of a connection stands in one of its rows only (is_first_of_connection), and what is
 -- known of a workspace's collector in one of the workspace's rows (is_first): four index look-ups,
@@ -490,6 +500,30 @@ SELECT moment.evaluated_at, stamp.changes, counts.counts,
        pg_snapshot_xmin(pg_current_snapshot())::xid AS as_of, facts.*
 FROM moment CROSS JOIN stamp CROSS JOIN counts LEFT JOIN facts ON true
 ORDER BY facts.rank, facts.workspace_id, facts.device_id;
+
+-- name: page_of_keys
+-- Devices by their keys. One row at least, with the instant.
+WITH
+-- use: health_moment
+,
+-- use: keys_given
+,
+-- use: facts_of_page
+SELECT moment.evaluated_at, stamp.changes, facts.*
+FROM moment CROSS JOIN stamp LEFT JOIN facts ON true
+ORDER BY facts.rank, facts.workspace_id, facts.device_id;
+
+-- name: list_keys_by_state
+-- The keys of page_by_state, for a worklist that is kept for a moment. One row at least.
+WITH
+-- use: health_moment
+,
+-- use: health_limits
+,
+-- use: keys_by_state
+SELECT moment.evaluated_at, stamp.changes, page.workspace_id, page.device_id, page.rank
+FROM moment CROSS JOIN stamp LEFT JOIN page ON true
+ORDER BY page.rank, page.workspace_id, page.device_id;
 
 -- name: count_ages
 -- By the number of bounds ($2, ascending, in seconds) that the age at an instant ($3) has reached.

@@ -74,6 +74,7 @@ async def test_acceptance_7_without_issues_the_list_is_empty(
             "configured-no-data": 0,
             "awaiting-first-data": 0,
         },
+        "counted_at": empty["evaluated_at"],
         "workspace_outage": None,
         "items": [],
         "next_cursor": None,

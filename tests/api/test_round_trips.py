@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 # The first is the key and the workspace; one more each for what the handler asks.
 MOST = {
     "": 1,
-    "/health": 3,
-    "/issues": 3,
+    "/health": 2,
+    "/issues": 2,
     "/connections": 2,
     "/trends?device_id=bus-1": 2,
     "/snapshots": 3,

@@ -87,3 +87,28 @@ async def list_our_late_devices_among_all(harness: Harness) -> Any:
     late = HealthQuery(states=frozenset({State.STALE}), order="silence", with_counts=False)
     page = await harness.stores.reads.load_health(None, late)
     return [facts for facts in page.rows if facts.device.workspace_id == OURS]
+
+
+_KEPT = ("list_keys_by_state", "page_of_keys", "count_health")
+
+
+@drives(*_KEPT)
+async def list_our_late_devices_from_keys(harness: Harness) -> Any:
+    return await _list_from_keys(harness)
+
+
+@drives(*_KEPT, prepared=IN_BETWEEN)
+async def list_our_late_devices_of_two_classes_from_keys(harness: Harness) -> Any:
+    return await _list_from_keys(harness)
+
+
+async def _list_from_keys(harness: Harness) -> Any:
+    """Return a worklist from keys: ours alone, and ours among all."""
+    load = harness.stores.reads.load_health
+    late = HealthQuery(states=frozenset({State.STALE}), order="silence", counts_max_age=5.0)
+    ours = await load(frozenset([OURS]), late)
+    among_all = (await load(None, late)).rows
+    return (
+        (ours.rows, ours.counts),
+        [facts for facts in among_all if facts.device.workspace_id == OURS],
+    )

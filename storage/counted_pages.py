@@ -1,0 +1,64 @@
+"""Pages of health with counts that may be a moment old.
+
+Owns how old counts may be, and that those who ask at the same time share one count. A page is
+always of its own instant; its answer says when the counts are from. Counts of another configuration
+are never shown beside a page.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from ports.reads import EXACT_DEVICES, MAX_COUNTS_AGE_SECONDS
+from runtime.kept_answers import KeptAnswers
+from storage.health import configuration_key
+from storage.health_rows import to_counts
+from storage.kept_worklists import KeptWorklists
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ports.reads import HealthPage, HealthQuery
+    from storage.health import FleetCounts, HealthStatements
+
+MAX_KEPT: Final = 256  # counts; those that were made longest ago are dropped
+
+
+class CountedPages:
+    """Reads pages, and counts beside them as exactly as the query wants."""
+
+    def __init__(self, health: HealthStatements) -> None:
+        self._health = health
+        self._worklists = KeptWorklists(health)
+        self._kept: KeptAnswers[FleetCounts] = KeptAnswers(MAX_KEPT)
+
+    async def load_page(self, allowed: Sequence[str] | None, query: HealthQuery) -> HealthPage:
+        """Return a page. Its counts are of its snapshot, or from up to `counts_max_age` before."""
+        max_age = self._find_max_age(allowed, query)
+        if not query.with_counts or max_age <= 0:
+            return (await self._health.load_page(allowed, query)).page
+        counts = await self._find_counts(allowed, query, max_age)
+        bare = query._replace(with_counts=False)
+        page, changes = await self._worklists.load_page(
+            allowed, bare, max_age
+        ) or await self._health.load_page(allowed, bare)
+        age = (page.evaluated_at - counts.counted_at).total_seconds()
+        if changes != counts.changes or age > max_age:
+            return (await self._health.load_page(allowed, query)).page
+        found = counts.by_fleet.get("") or to_counts({})
+        return page._replace(counts=found, counted_at=counts.counted_at)
+
+    def _find_max_age(self, allowed: Sequence[str] | None, query: HealthQuery) -> float:
+        if query.counts_max_age is not None:
+            return query.counts_max_age
+        devices = self._health.devices_of(allowed, query)
+        return 0.0 if devices is None or devices <= EXACT_DEVICES else MAX_COUNTS_AGE_SECONDS
+
+    async def _find_counts(
+        self, allowed: Sequence[str] | None, query: HealthQuery, max_age: float
+    ) -> FleetCounts:
+        """Return kept counts that are young enough, or count; one count for all that wait."""
+        every = query._replace(now=None)
+        count = partial(self._health.count, allowed, every, by_workspace=False)
+        return await self._kept.find(configuration_key(allowed, query), max_age, count)
