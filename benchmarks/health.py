@@ -9,16 +9,16 @@ verified: each device once, in the state that it must be in.
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 from statistics import quantiles
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import httpx
 import orjson
 import trio
 
-from benchmarks.load import SIGNALS, device_of
-from benchmarks.names import HEALTH, PROVIDER
+from benchmarks.ingest_bodies import make_batch
+from benchmarks.load import device_of
+from benchmarks.names import HEALTH
 from benchmarks.rounds import in_turn
 from benchmarks.service import PREFIX, open_service
 from benchmarks.verification import check_health, require
@@ -80,7 +80,9 @@ async def measure(
 async def report_all(service: Service) -> None:
     """Let every device report that is not one of the silent ones."""
     for start in range(SILENT, DEVICES, BATCH):
-        await service.post("/ingest", _batch(range(start, start + BATCH)))
+        await service.post(
+            "/ingest", make_batch(HEALTH, map(device_of, range(start, start + BATCH)))
+        )
 
 
 async def _measure_both(
@@ -122,26 +124,11 @@ async def _keep_ingesting(service: Service) -> None:
     """Let the devices report in turn, BATCH of them every BATCH_SECONDS, until cancelled."""
     start = SILENT
     while True:
-        await service.post("/ingest", _batch(range(start, start + BATCH)))
+        await service.post(
+            "/ingest", make_batch(HEALTH, map(device_of, range(start, start + BATCH)))
+        )
         start = SILENT + (start + BATCH - SILENT) % (DEVICES - SILENT)
         await trio.sleep(BATCH_SECONDS)
-
-
-def _batch(devices: Sequence[int]) -> dict[str, Any]:
-    """Return one update of each of these devices, observed now."""
-    observed_at = datetime.now(UTC).isoformat()
-    readings = [{"signal": signal, "value": 50.5, "observed_at": observed_at} for signal in SIGNALS]
-    return {
-        "updates": [
-            {
-                "workspace_id": HEALTH,
-                "provider_id": PROVIDER,
-                "device_id": device_of(number),
-                "readings": readings,
-            }
-            for number in devices
-        ]
-    }
 
 
 def p95(taken: Sequence[float]) -> float:

@@ -67,6 +67,12 @@ class Service:
         self.client = client
 
     @property
+    def port(self) -> int:
+        port = self.client.base_url.port
+        assert port is not None
+        return port
+
+    @property
     def pid(self) -> int:
         return self._worker.pid
 
@@ -129,12 +135,17 @@ _JSON = {"Content-Type": "application/json"}
 
 
 @asynccontextmanager
-async def open_service(tree: Tree, dsn: str, key: str, **settings: str) -> AsyncIterator[Service]:
-    """Run `lastheard serve` until the end of the block, with these settings, else its defaults."""
+async def open_service(
+    tree: Tree, dsn: str, key: str, *, module: str = "lastheard", **settings: str
+) -> AsyncIterator[Service]:
+    """Run `lastheard serve` until the end of the block, with these settings, else its defaults.
+
+    `module` is what is run as `lastheard`.
+    """
     with tempfile.TemporaryDirectory(prefix="lastheard-bench-data-") as folder:
         environment = tree.environment(**{**SETTINGS, **settings}, dsn=dsn, data_dir=folder)
         async with open_worker(
-            f"serve of {tree.name}", tree.command("lastheard", "serve"), environment
+            f"serve of {tree.name}", tree.command(module, "serve"), environment
         ) as worker:
             port = await _wait_started(worker)
             async with httpx.AsyncClient(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks import (
     cold_start,
+    counted_health,
     deep_history,
     fleet_streams,
     http_ingest,
@@ -44,6 +45,11 @@ SUITE: Mapping[str, Benchmark] = {
     "B3": Benchmark("the same, in rates of transactions of one", unit_cost.measure_singles),
     "B4": Benchmark(
         "10,000 workspaces in one shard: starts, lateness, memory, core", many_schedules.measure
+    ),
+    "B5": Benchmark(
+        "first page and counts of health, issues and worklist, against `SELECT 1`",
+        counted_health.measure,
+        True,
     ),
     "B6": Benchmark(
         "updates over /ingest, requests of 100 and 500, 8 clients", http_ingest.measure, True
