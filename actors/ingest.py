@@ -26,7 +26,7 @@ from actors.submission_spans import begin_submission, end_submission
 from actors.unit_committer import UnitCommitter
 from actors.unit_writer import SharedByWriters, UnitWriter
 from domain.refusals import RefusalCounts
-from ports.ingest import WRITERS
+from ports.ingest import MAX_WRITERS, WRITERS
 from runtime.logs import get_logger
 from runtime.mailbox import LaneFull, Mailbox
 from runtime.measures import UNMEASURED
@@ -58,6 +58,9 @@ class IngestActor:
         measures: Measures = UNMEASURED,
         writers: int = WRITERS,
     ) -> None:
+        """`writers`: how many units may be in flight together, at most MAX_WRITERS."""
+        if not 1 <= writers <= MAX_WRITERS:
+            raise ValueError(f"an ingest actor has 1 to {MAX_WRITERS} writers, not {writers}")
         log = get_logger("ingest")
         self._mailbox: Mailbox[Submission] = Mailbox(LANES)
         self._deferred = DeferredSubmissions(self._mailbox, log, random=random)

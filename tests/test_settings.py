@@ -176,3 +176,24 @@ def test_settings_pages_are_named_or_all_there_in_development() -> None:
 def test_a_flag_of_the_settings_pages_that_is_none_is_refused() -> None:
     with pytest.raises(SettingsError, match=r"LASTHEARD_SETTINGS_PAGES.* does not fit"):
         load(settings_pages="*,north")
+
+
+@pytest.mark.parametrize(
+    ("pool_size", "api_pool_size", "api", "writers", "collecting"),
+    [(9, "", 3, 2, 3), (8, "", 2, 2, 3), (4, "", 1, 1, 1), (8, "5", 5, 1, 1)],
+)
+def test_a_pool_without_room_for_a_second_writer_has_one(
+    monkeypatch: pytest.MonkeyPatch,
+    pool_size: int,
+    api_pool_size: str,
+    api: int,
+    writers: int,
+    collecting: int,
+) -> None:
+    monkeypatch.setenv("LASTHEARD_POOL_SIZE", str(pool_size))
+    if api_pool_size:
+        monkeypatch.setenv("LASTHEARD_API_POOL_SIZE", api_pool_size)
+    settings = load()
+    shared_out = (settings.api_connections, settings.writers, settings.collecting_connections)
+    assert shared_out == (api, writers, collecting)
+    assert sum(shared_out) + 1 == pool_size
