@@ -281,6 +281,20 @@ async def test_data_of_another_epoch_is_fenced_and_the_rest_commits(
     assert fleet.cursors == {}
 
 
+async def test_each_writer_has_its_own_last_unit_and_its_fence(world: World) -> None:
+    ingest, session = world.stores.ingest, world.session
+    for writer, number in ((0, 1), (1, 2), (0, 3)):
+        (receipt,) = await ingest.commit_unit(session, number, [submission()], None, writer)
+        assert receipt.unit == number
+    assert [await ingest.load_last_unit(session, writer) for writer in (0, 1, 2)] == [3, 2, 0]
+    successor = await world.begin("shard-1")
+    for writer in (0, 1):
+        with pytest.raises(SessionFenced):
+            await ingest.commit_unit(session, 4, [submission()], None, writer)
+        assert await ingest.load_last_unit(session, writer) is None
+        assert await ingest.load_last_unit(successor, writer) == 0
+
+
 async def test_a_live_session_knows_its_last_unit(world: World) -> None:
     assert await world.stores.ingest.load_last_unit(world.session) == 0
     await world.commit(submission())
