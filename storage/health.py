@@ -152,7 +152,11 @@ class HealthStatements:
     async def load_devices(
         self, allowed: Sequence[str] | None, query: HealthQuery, keys: Sequence[WorklistPosition]
     ) -> ReadPage:
-        """Return the facts of these devices, in this order, as far as they are active."""
+        """Return the facts of these devices, in this order, as far as they are active.
+
+        With counts of the same snapshot if the query wants counts.
+        """
+        name = "page_of_keys_counted" if query.with_counts else "page_of_keys"
 
         async def ask(connection: Connection, kept: FleetConfiguration) -> ReadPage | None:
             wanted = {
@@ -160,14 +164,12 @@ class HealthStatements:
                 "key_workspaces": [key.workspace_id for key in keys],
                 "key_devices": [key.device_id for key in keys],
             }
-            rows = await connection.fetch(*picked("page_of_keys", wanted))
+            rows = await connection.fetch(*picked(name, wanted))
             if rows[0]["changes"] != kept.changes:
                 return None
             return ReadPage(_to_page(rows, kept), kept.changes)
 
-        return await self._configurations.run(
-            configuration_key(allowed, query), "page_of_keys", ask
-        )
+        return await self._configurations.run(configuration_key(allowed, query), name, ask)
 
     def devices_of(self, allowed: Sequence[str] | None, query: HealthQuery) -> int | None:
         """Return how many devices the fleet had when it was last asked about; None: not known."""

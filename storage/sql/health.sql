@@ -513,6 +513,22 @@ SELECT moment.evaluated_at, stamp.changes, facts.*
 FROM moment CROSS JOIN stamp LEFT JOIN facts ON true
 ORDER BY facts.rank, facts.workspace_id, facts.device_id;
 
+-- name: page_of_keys_counted
+-- The same with the counts of the same snapshot.
+WITH
+-- use: health_moment
+,
+-- use: health_limits
+,
+-- use: health_counts
+,
+-- use: keys_given
+,
+-- use: facts_of_page
+SELECT moment.evaluated_at, stamp.changes, counts.counts, facts.*
+FROM moment CROSS JOIN stamp CROSS JOIN counts LEFT JOIN facts ON true
+ORDER BY facts.rank, facts.workspace_id, facts.device_id;
+
 -- name: list_keys_by_state
 -- The keys of page_by_state, for a worklist that is kept for a moment. One row at least.
 WITH

@@ -88,7 +88,7 @@ async def test_nfr_003_a_request_leads_to_its_queries(dsn: str, tmp_path: Path) 
         "lastheard.workspace_id": "west",
     }
     queries = collector.children(request)
-    assert {"page_by_device_counted", "find_access"} <= {query.name for query in queries}
+    assert {"page_by_state_counted", "find_access"} <= {query.name for query in queries}
     assert answer.headers["x-request-id"] == TRACE
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from domain.health_state import State
 from ports.reads import DeviceFilter, HealthQuery, WorklistPosition
-from tests.isolation.fleets import OURS, TAG, THEIRS, Harness
+from storage.health import HealthStatements
+from tests.isolation.fleets import BASE, OURS, TAG, THEIRS, Harness
 from tests.isolation.scenario import drives
 from tests.isolation.scenarios import SWITCHED_OFF
 
@@ -100,6 +101,13 @@ async def list_our_late_devices_from_keys(harness: Harness) -> Any:
 @drives(*_KEPT, prepared=IN_BETWEEN)
 async def list_our_late_devices_of_two_classes_from_keys(harness: Harness) -> Any:
     return await _list_from_keys(harness)
+
+
+@drives("page_of_keys_counted")
+async def read_our_devices_by_keys(harness: Harness) -> Any:
+    keys = [WorklistPosition(BASE, OURS, name) for name in ("bus-1", "bus-2")]
+    found = await HealthStatements(harness.database).load_devices([OURS], HealthQuery(), keys)
+    return found.page.rows, found.page.counts
 
 
 async def _list_from_keys(harness: Harness) -> Any:

@@ -10,7 +10,7 @@ import trio
 
 from domain.health_state import State
 from ports.reads import HealthPage, HealthQuery
-from storage import kept_worklists
+from storage import counted_pages, kept_worklists
 from storage.reads import PostgresReads
 from tests.storage.fixtures import WORKSPACE, Cast, populate
 from tests.storage.test_counted_pages import NotingDatabase
@@ -87,6 +87,20 @@ async def test_a_page_from_keys_is_that_of_a_scan(worklists: Worklists, limit: i
     for _ in range(3):
         assert (await worklists.load_and_compare(LATE._replace(limit=limit))).rows
     assert (worklists.scans, worklists.reread) == (1, 0)
+
+
+async def test_exact_counts_of_a_large_fleet_stand_beside_keys(
+    worklists: Worklists, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(counted_pages, "EXACT_DEVICES", 2)
+    exact = LATE._replace(counts_max_age=0.0)
+    for _ in range(3):
+        page = await worklists.load_and_compare(exact)
+        scanned = await worklists.cast.stores.reads.load_health(
+            frozenset([WORKSPACE]), HealthQuery(now=page.evaluated_at, counts_max_age=0.0)
+        )
+        assert (page.counts, page.counted_at) == (scanned.counts, page.evaluated_at)
+    assert "page_of_keys_counted" in worklists.noting.names
 
 
 async def test_devices_that_report_leave_it_at_once(worklists: Worklists) -> None:
