@@ -105,7 +105,7 @@ class OpenGate:
         )
 
     async def admit(self, scope: HTTPScope) -> Caller:
-        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint_if_cancelled()
         return _take_place(self._places, Caller(UNKNOWN_ADDRESS), self._traffic)
 
     def leave(self, caller: Caller, status: int | None) -> None:
@@ -145,7 +145,7 @@ class KeyGate:
         self._held = 0
 
     async def admit(self, scope: HTTPScope) -> Caller:
-        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint_if_cancelled()
         client = scope.get("client")
         address = self._proxies.find_client(client[0] if client else "", scope["headers"])
         header = find_authorization(scope["headers"])
