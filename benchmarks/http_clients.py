@@ -3,7 +3,7 @@
 They use little CPU while they send: bodies are made beforehand, sockets are plain ones that stay
 open, and answers are read after the time has been taken. Each client has devices of its own and
 sends their updates in order. They begin at the parent's word. `python -m benchmarks.http_clients
-PORT KEY UPDATES DEVICES BATCH CLIENTS`.
+PORT KEY UPDATES DEVICES BATCH CLIENTS SIZE`; SIZE devices are one workspace each, or 0: all.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from benchmarks.load import Load
-from benchmarks.names import PROVIDER, UPDATES
+from benchmarks.load import Load, workspace_of
+from benchmarks.names import PROVIDER
 from benchmarks.workers import say
 
 if TYPE_CHECKING:
@@ -85,13 +85,20 @@ def send_all(clients: Sequence[KeepAliveClient]) -> None:
                     selector.unregister(key.fileobj)
 
 
-def make_requests(load: Load, key: str, batch: int, clients: int) -> list[list[bytes]]:
-    """Return the requests of each client. No two of them have a device in common."""
+def make_requests(
+    load: Load, key: str, batch: int, clients: int, size: int = 0
+) -> list[list[bytes]]:
+    """Return the requests of each client. No two of them have a device or a workspace in common.
+
+    With a `size` of 0 all devices are in one workspace.
+    """
     shares: list[list[Update]] = [[] for _ in range(clients)]
-    client_of = {name: place % clients for place, name in enumerate(load.device_ids())}
+    client_of = {
+        name: place // max(size, 1) % clients for place, name in enumerate(load.device_ids())
+    }
     for update in load.make():
         shares[client_of[update.device_id]].append(update)
-    return [[_to_request(part, key) for part in _cut(share, batch)] for share in shares]
+    return [[_to_request(part, key, size) for part in _cut(share, batch)] for share in shares]
 
 
 def _cut(updates: Sequence[Update], batch: int) -> Iterator[Sequence[Update]]:
@@ -99,8 +106,8 @@ def _cut(updates: Sequence[Update], batch: int) -> Iterator[Sequence[Update]]:
         yield updates[start : start + batch]
 
 
-def _to_request(updates: Sequence[Update], key: str) -> bytes:
-    body = orjson.dumps({"updates": [_to_item(update) for update in updates]})
+def _to_request(updates: Sequence[Update], key: str, size: int) -> bytes:
+    body = orjson.dumps({"updates": [_to_item(update, size) for update in updates]})
     head = (
         f"POST {PATH} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {key}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -108,9 +115,9 @@ def _to_request(updates: Sequence[Update], key: str) -> bytes:
     return head.encode() + body
 
 
-def _to_item(update: Update) -> dict[str, Any]:
+def _to_item(update: Update, size: int) -> dict[str, Any]:
     return {
-        "workspace_id": UPDATES,
+        "workspace_id": workspace_of(update.device_id, size),
         "provider_id": PROVIDER,
         "device_id": update.device_id,
         "readings": [
@@ -125,9 +132,9 @@ def _at(milliseconds: int) -> str:
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def main(port: int, key: str, load: Load, batch: int, count: int) -> None:
+def main(port: int, key: str, load: Load, batch: int, count: int, size: int) -> None:
     """Connect, tell the parent, send everything when it answers, and tell what came back."""
-    shares = make_requests(load, key, batch, count)
+    shares = make_requests(load, key, batch, count, size)
     clients = [KeepAliveClient(port, requests) for requests in shares]
     say(ready=True)
     sys.stdin.readline()
@@ -144,5 +151,6 @@ def main(port: int, key: str, load: Load, batch: int, count: int) -> None:
 
 
 if __name__ == "__main__":
-    port, key, updates, devices, batch, count = sys.argv[1:]
-    main(int(port), key, Load(int(updates), int(devices)), int(batch), int(count))
+    port, key, *numbers = sys.argv[1:]
+    sizes = list(map(int, numbers))
+    main(int(port), key, Load(*sizes[:2]), *sizes[2:])

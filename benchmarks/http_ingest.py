@@ -1,5 +1,7 @@
-"""Updates a second over `POST /ingest`, a whole process and eight clients, against the rate of the
-same process from mailbox to commit (B2).
+"""Updates a second over `POST /ingest`, a whole process and eight clients.
+
+The reference is the product's own rate from mailbox to commit (B2): the same load of the same
+workspaces, in the same run.
 
 Before a run counts, it is verified: every answer, the ingest actor's counts, and every stored row
 against an independent model.
@@ -11,13 +13,12 @@ from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from benchmarks import cores, updates
+from benchmarks import cores, unit_cost
 from benchmarks.figure import Figure
 from benchmarks.names import UPDATES
 from benchmarks.place import read_stored
 from benchmarks.rounds import Cost, ratios
-from benchmarks.service import Sizes, open_service, prepare
-from benchmarks.trees import inspect, present_folder
+from benchmarks.service import open_service
 from benchmarks.verification import check_counts, check_stored, require
 from benchmarks.workers import open_worker
 
@@ -31,21 +32,16 @@ if TYPE_CHECKING:
 MUST = 0.6
 CLIENTS = 8
 BATCHES = (500, 100)
-DEVICES = 4_000
-QUICK_UPDATES, FULL_UPDATES = 24_000, 80_000
 QUICK_ROUNDS, FULL_ROUNDS = 2, 5
 
 
 async def measure(place: Place, quick: bool) -> list[Figure]:
     """Measure both sizes of requests and the way below them, in turn. Raises NotVerified."""
-    tree = await inspect("the present tree", present_folder())
-    template = await prepare(tree, place, Sizes(1, DEVICES, 1))
-    task = updates.new_task(QUICK_UPDATES if quick else FULL_UPDATES, DEVICES)
+    below, task = await unit_cost.Sides.prepare(place), unit_cost.new_task(quick)
+    requests = partial(measure_requests, below.template, place, task, size=unit_cost.SIZE)
     sides: dict[str, Callable[[], Awaitable[Cost]]] = {
-        "below": partial(updates.measure_ours, template, place, task),
-        **{
-            f"{batch}": partial(measure_requests, template, place, task, batch) for batch in BATCHES
-        },
+        "below": partial(below.run_ours, task),
+        **{f"{batch}": partial(requests, batch) for batch in BATCHES},
     }
     found: dict[str, list[Cost]] = {name: [] for name in sides}
     for number in range(QUICK_ROUNDS if quick else FULL_ROUNDS):
@@ -67,14 +63,24 @@ def _judge(batch: int, ours: Sequence[Cost], below: Sequence[Cost]) -> Figure:
 
 
 async def measure_requests(
-    template: Template, place: Place, task: Task, batch: int, clients: int = CLIENTS
+    template: Template,
+    place: Place,
+    task: Task,
+    batch: int,
+    *,
+    size: int = 0,
+    clients: int = CLIENTS,
 ) -> Cost:
-    """Send the load in requests of `batch` updates to a new process, and verify it."""
+    """Send the load in requests of `batch` updates to a new process, and verify it.
+
+    `size` devices are one workspace each; with 0, all are in one. Raises NotVerified.
+    """
     dsn = await place.new_database(template.database)
     load, tree = task.load, template.tree
     async with open_service(tree, dsn, template.key) as service:
         port = service.client.base_url.port
-        command = tree.command("benchmarks.http_clients", port, template.key, *load, batch, clients)
+        numbers = (*load, batch, clients, size)
+        command = tree.command("benchmarks.http_clients", port, template.key, *numbers)
         async with open_worker("the clients", command, tree.environment()) as worker:
             await worker.hear("ready")
             await place.checkpoint()

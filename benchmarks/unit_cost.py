@@ -21,7 +21,7 @@ from benchmarks.load import Load, expect, workspace_of
 from benchmarks.names import UPDATES
 from benchmarks.place import fetch, name_of, read_stored
 from benchmarks.rounds import Cost, in_turn, ratios
-from benchmarks.service import migrate_and_make_key
+from benchmarks.service import Template, migrate_and_make_key
 from benchmarks.trees import inspect, present_folder
 from benchmarks.updates import Task
 from benchmarks.verification import check_stored, require
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from benchmarks.place import Place
-    from benchmarks.trees import Tree
 
 DEVICES, SIZE = 10_000, 100  # and the devices of each workspace, which are one submission
 QUICK_UPDATES, FULL_UPDATES = 40_000, 150_000
@@ -62,10 +61,9 @@ class Sizes(NamedTuple):
 class Sides:
     """Both sides on one place: the product's template database, and the runs of each side."""
 
-    def __init__(self, tree: Tree, place: Place, database: str) -> None:
-        self._tree = tree
+    def __init__(self, place: Place, template: Template) -> None:
         self._place = place
-        self._database = database
+        self.template = template
         self.sizes: list[Sizes] = []  # of the product's runs
 
     @classmethod
@@ -73,16 +71,17 @@ class Sides:
         """Migrate and configure a database with the present tree."""
         tree = await inspect("the present tree", present_folder())
         dsn = await place.new_database()
-        await migrate_and_make_key(tree, dsn)
+        key = await migrate_and_make_key(tree, dsn)
         async with open_bridge(), aclosing(Database(dsn, pool_size=2)) as database:
             await writers.prepare_fleets(database, _fleets())
-        return cls(tree, place, name_of(dsn))
+        return cls(place, Template(tree, name_of(dsn), key))
 
     async def run_ours(self, task: Task) -> Cost:
         """Commit the load with the product, and note the sizes. Raises NotVerified."""
-        dsn = await self._place.new_database(self._database)
-        command = self._tree.command("benchmarks.ingest_driver", dsn, *task.load, SIZE)
-        async with open_worker("ingest", command, self._tree.environment()) as worker:
+        dsn = await self._place.new_database(self.template.database)
+        tree = self.template.tree
+        command = tree.command("benchmarks.ingest_driver", dsn, *task.load, SIZE)
+        async with open_worker("ingest", command, tree.environment()) as worker:
             ((before,),) = await fetch(dsn, LOG)
             cost, told = await updates.run_committer(self._place, worker, task.load, "ours")
             ((after,),) = await fetch(dsn, LOG)
@@ -97,8 +96,9 @@ class Sides:
     async def run_reference(self, task: Task, way: str) -> Cost:
         """Commit the load with the plain loop, in units or by so many connections."""
         dsn = await self._place.new_database()
-        command = self._tree.command("benchmarks.bare_judge", dsn, *task.load, SIZE, way)
-        async with open_worker("the reference", command, self._tree.environment()) as worker:
+        tree = self.template.tree
+        command = tree.command("benchmarks.bare_judge", dsn, *task.load, SIZE, way)
+        async with open_worker("the reference", command, tree.environment()) as worker:
             cost, _ = await updates.run_committer(self._place, worker, task.load, "the reference")
             require(check_stored(await read_stored(dsn, UPDATES), task.expected))
         await self._place.drop_database(dsn)
@@ -107,7 +107,7 @@ class Sides:
 
 async def measure_rate(place: Place, quick: bool) -> list[Figure]:
     """B2: the rate as a share of a plain loop's that commits the same units. Raises NotVerified."""
-    sides, task = await Sides.prepare(place), _new_task(quick)
+    sides, task = await Sides.prepare(place), new_task(quick)
     runs = {"ours": partial(sides.run_ours, task), "loop": partial(sides.run_reference, task, UNIT)}
     found = await _alternate(runs, quick)
     rate = ratios(_rates(found["ours"]), _rates(found["loop"]))
@@ -116,7 +116,7 @@ async def measure_rate(place: Place, quick: bool) -> list[Figure]:
 
 async def measure_singles(place: Place, quick: bool) -> list[Figure]:
     """B3: the rate in rates of transactions of one update. Raises NotVerified."""
-    sides, task = await Sides.prepare(place), _new_task(quick)
+    sides, task = await Sides.prepare(place), new_task(quick)
     load = Load(SINGLE_UPDATES, SINGLE_UPDATES)  # each device's first update
     single = Task(load, expect(load))
     ways = {"one connection": ("1", ONE_MUST), "ten connections": ("10", TEN_MUST)}
@@ -136,7 +136,7 @@ async def measure_singles(place: Place, quick: bool) -> list[Figure]:
 async def measure_sizes(place: Place, quick: bool) -> list[Figure]:
     """B11: bytes of an event and of the log as shares of those of 0.1.0. Raises NotVerified."""
     sides = await Sides.prepare(place)
-    await sides.run_ours(_new_task(quick))
+    await sides.run_ours(new_task(quick))
     ((table, index, log),) = sides.sizes
     year = (table + index) * UPDATES_A_BUS_YEAR / 1e6
     stored = {"bytes of table": table, "bytes of index": index, "megabytes a bus-year": year}
@@ -146,7 +146,8 @@ async def measure_sizes(place: Place, quick: bool) -> list[Figure]:
     ]
 
 
-def _new_task(quick: bool) -> Task:
+def new_task(quick: bool) -> Task:
+    """Return the load of this benchmark, and what must be stored after it."""
     load = Load(QUICK_UPDATES if quick else FULL_UPDATES, DEVICES)
     return Task(load, expect(load))
 

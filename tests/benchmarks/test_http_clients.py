@@ -42,6 +42,19 @@ def test_clients_share_no_device_and_keep_the_order() -> None:
     ]
 
 
+def test_clients_share_no_workspace_either() -> None:
+    sent = [
+        {
+            item["workspace_id"]
+            for request in requests
+            for item in orjson.loads(request.partition(b"\r\n\r\n")[2])["updates"]
+        }
+        for requests in make_requests(Load(120, 30), "key", 5, 2, size=5)
+    ]
+    assert [len(names) for names in sent] == [3, 3]
+    assert sent[0].isdisjoint(sent[1])
+
+
 def test_the_next_request_waits_for_the_whole_answer(listening: socket.socket) -> None:
     client = KeepAliveClient(listening.getsockname()[1], [b"first", b"second"])
     with closing(client.socket), closing(listening.accept()[0]) as peer:
