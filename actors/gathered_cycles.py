@@ -36,6 +36,12 @@ class _Start(NamedTuple):
     wanted: WantedCycle
 
 
+class _Missed(NamedTuple):
+    session: SessionRef
+    workspace_id: str
+    slots: Sequence[datetime]
+
+
 class GatheredCycles:
     """ports.cycles.CycleStore, for all workspaces of a shard at once."""
 
@@ -47,6 +53,9 @@ class GatheredCycles:
         )
         self._skips: Gathered[_Start, CycleStart | None] = Gathered(
             self._start_all, max_together=MAX_STARTS_TOGETHER, pause_seconds=SKIP_PAUSE_SECONDS
+        )
+        self._missed: Gathered[_Missed, bool] = Gathered(
+            self._record_all_missed, max_together=MAX_STARTS_TOGETHER, pause_seconds=PAUSE_SECONDS
         )
         self._looks: Gathered[str, CycleHistory] = Gathered(
             in_bulk.look_back_at, max_together=MAX_LOOKS_TOGETHER, pause_seconds=PAUSE_SECONDS
@@ -71,7 +80,15 @@ class GatheredCycles:
     async def record_missed(
         self, session: SessionRef, workspace_id: str, slots: Sequence[datetime]
     ) -> None:
-        await self._alone.record_missed(session, workspace_id, slots)
+        if not await self._missed.ask(_Missed(session, workspace_id, slots)):
+            await self._alone.record_missed(session, workspace_id, slots)
+
+    async def _record_all_missed(self, missed: Sequence[_Missed]) -> list[bool]:
+        """Record them in one transaction; False for those that have to be recorded alone."""
+        session = max(one.session for one in missed)
+        ours = {one.workspace_id: one.slots for one in missed if one.session == session}
+        done = await self._in_bulk.record_all_missed(session, ours)
+        return [one.session == session and one.workspace_id in done for one in missed]
 
     async def abandon_orphans(
         self, session: SessionRef, workspace_id: str

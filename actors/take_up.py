@@ -51,17 +51,28 @@ class TakeUp:
         them up. Stops when `goes_on` says no.
         """
         self._note_given_up()
-        counts = await self._sessions.count_fleets(sorted(tokens))
-        for page in split_pages(counts):
-            fleets = await self._sessions.load_fleets(page)
-            for place, (workspace_id, fleet) in enumerate(sorted(fleets.items())):
-                if not goes_on():
-                    return
-                if fleet.workspace.active and workspace_id not in self._runner:
-                    await self._start(session, tokens[workspace_id], fleet)
-                if place % STARTS_PER_PASS == 0:
-                    await trio.lowlevel.checkpoint()
-            garbage.freeze_more()
+        names = sorted(tokens)
+        for first in range(0, len(names), MAX_WORKSPACES):
+            counts = await self._sessions.count_fleets(names[first : first + MAX_WORKSPACES])
+            for page in split_pages(counts):
+                fleets = await self._sessions.load_fleets(page)
+                await self._start_page(session, tokens, fleets, goes_on)
+                garbage.freeze_more()
+
+    async def _start_page(
+        self,
+        session: SessionRef,
+        tokens: Mapping[str, int],
+        fleets: Mapping[str, Fleet],
+        goes_on: Callable[[], bool],
+    ) -> None:
+        for place, (workspace_id, fleet) in enumerate(sorted(fleets.items())):
+            if not goes_on():
+                return
+            if fleet.workspace.active and workspace_id not in self._runner:
+                await self._start(session, tokens[workspace_id], fleet)
+            if place % STARTS_PER_PASS == 0:
+                await trio.lowlevel.checkpoint()
 
     async def _start(self, session: SessionRef, token: int, fleet: Fleet) -> None:
         await self._runner.start(session, token, fleet)

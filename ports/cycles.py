@@ -115,5 +115,13 @@ class CyclesInBulk(Protocol):
         and for all of them if the database refuses one. The caller then asks for that cycle alone.
         """
 
+    async def record_all_missed(
+        self, session: SessionRef, missed: Mapping[str, Sequence[datetime]]
+    ) -> frozenset[str]:
+        """Record slots that had no cycle, by workspace; return for which workspaces that was done.
+
+        The others are to be recorded alone, for the reasons of start_cycles.
+        """
+
     async def look_back_at(self, workspace_ids: Sequence[str]) -> Sequence[CycleHistory]:
         """Return the histories in the order of the workspaces. Waits for no other transaction."""

@@ -90,27 +90,27 @@ class PostgresCycleStore:
     async def record_missed(
         self, session: SessionRef, workspace_id: str, slots: Sequence[datetime]
     ) -> None:
-        ids = [
-            make_cycle_id(CycleKey(workspace_id, slot, CycleTrigger.SCHEDULE, 1)) for slot in slots
-        ]
-
         async def work(connection: Connection) -> None:
             await connection.execute(sql("take_turn_on_cycles"), workspace_id)
-            # Counted before the session's row is held, for which the shard's own units would wait.
-            counted = await connection.fetch(sql("count_devices_at"), workspace_id, list(slots))
-            if await _is_live(connection, session):
-                await connection.execute(
-                    *bound(
-                        "record_missed",
-                        workspace_id=workspace_id,
-                        slots=list(slots),
-                        cycle_ids=ids,
-                        **_device_columns([(row[1], row[2], row[3]) for row in counted]),
-                        **session._asdict(),
-                    )
-                )
+            await _record_missed(connection, session, [(workspace_id, slot) for slot in slots])
 
         await self._database.run(work)
+
+    async def record_all_missed(
+        self, session: SessionRef, missed: Mapping[str, Sequence[datetime]]
+    ) -> frozenset[str]:
+        async def work(connection: Connection) -> frozenset[str]:
+            ours = await take_free_turns(connection, list(missed))
+            pairs = [
+                (name, slot) for name, slots in missed.items() if name in ours for slot in slots
+            ]
+            await _record_missed(connection, session, pairs)
+            return ours
+
+        try:
+            return await self._database.run(work)
+        except (RowsLocked, UnitPoisoned, DatabaseRefused):
+            return frozenset()  # nothing was written: each is recorded alone
 
     async def abandon_orphans(self, session: SessionRef, workspace_id: str) -> list[AbandonedCycle]:
         async def work(connection: Connection) -> list[AbandonedCycle]:
@@ -168,6 +168,27 @@ class PostgresCycleStore:
             )
 
         return await self._database.run(work)
+
+
+async def _record_missed(
+    connection: Connection, session: SessionRef, missed: Sequence[tuple[str, datetime]]
+) -> None:
+    """Record these slots of workspaces whose turns are ours."""
+    workspace_ids, slots = [name for name, _ in missed], [slot for _, slot in missed]
+    # Counted before the session's row is held, for which the shard's own units would wait.
+    counted = await connection.fetch(sql("count_devices_at"), workspace_ids, slots)
+    if missed and await _is_live(connection, session):
+        keys = [CycleKey(*pair, CycleTrigger.SCHEDULE, 1) for pair in missed]
+        await connection.execute(
+            *bound(
+                "record_missed",
+                workspace_ids=workspace_ids,
+                slots=slots,
+                cycle_ids=[make_cycle_id(key) for key in keys],
+                **_device_columns([(row[1], row[2], row[3]) for row in counted]),
+                **session._asdict(),
+            )
+        )
 
 
 def abandoned(trace_id: str, key: CycleKey, cycle_id: str, ended_at: datetime) -> AbandonedCycle:

@@ -83,6 +83,13 @@ class MemoryCycleStore:
                 )
                 _insert(tables, PollCycleRow(row, session.epoch))
 
+    async def record_all_missed(
+        self, session: SessionRef, missed: Mapping[str, Sequence[datetime]]
+    ) -> frozenset[str]:
+        for workspace_id, slots in missed.items():
+            await self.record_missed(session, workspace_id, slots)
+        return frozenset(missed)
+
     async def abandon_orphans(self, session: SessionRef, workspace_id: str) -> list[AbandonedCycle]:
         async with self._engine.writing() as tables:
             if not is_live(tables, session):

@@ -56,8 +56,9 @@ RETURNING workspace_id, started_at;
 -- name: count_devices_at
 -- As count_devices, at the beginnings of slots that are over, from event history: device_state only
 -- knows the newest update, which may have come since. Without a cycle, no polled device had news.
+-- Of each workspace and slot, in the order asked.
 SELECT k.at, n.active, n.fresh, n.updated
-FROM unnest($2::timestamptz[]) WITH ORDINALITY AS k (at, place)
+FROM unnest($1::text[], $2::timestamptz[]) WITH ORDINALITY AS k (workspace_id, at, place)
 CROSS JOIN LATERAL (
     SELECT count(*) AS active,
            count(*) FILTER (WHERE e.newest
@@ -75,7 +76,7 @@ CROSS JOIN LATERAL (
                   greatest(w.freshness_target_seconds, w.poll_interval_seconds))
         ORDER BY v.recorded_at DESC, v.sequence DESC LIMIT 1
     ) AS e ON true
-    WHERE w.workspace_id = $1 AND a.effective_at <= k.at
+    WHERE w.workspace_id = k.workspace_id AND a.effective_at <= k.at
       AND (a.ended_at IS NULL OR a.ended_at > k.at)
 ) AS n
 ORDER BY k.place;
@@ -84,14 +85,14 @@ ORDER BY k.place;
 -- Only slots that have no cycle of any kind.
 INSERT INTO poll_cycles (workspace_id, slot_start_at, trigger, attempt, cycle_id, trace_id,
                          shard_id, epoch, outcome, active_devices, fresh_devices, updated_devices)
-SELECT :workspace_id, i.slot_start_at, 'schedule', 1, i.cycle_id, i.cycle_id,
+SELECT i.workspace_id, i.slot_start_at, 'schedule', 1, i.cycle_id, i.cycle_id,
        :shard_id, :epoch, 'missed', i.active_devices, i.fresh_devices, i.updated_devices
-FROM unnest(:slots::timestamptz[], :cycle_ids::text[], :active_devices::integer[],
-            :fresh_devices::integer[], :updated_devices::integer[])
-    AS i (slot_start_at, cycle_id, active_devices, fresh_devices, updated_devices)
+FROM unnest(:workspace_ids::text[], :slots::timestamptz[], :cycle_ids::text[],
+            :active_devices::integer[], :fresh_devices::integer[], :updated_devices::integer[])
+    AS i (workspace_id, slot_start_at, cycle_id, active_devices, fresh_devices, updated_devices)
 WHERE NOT EXISTS (
     SELECT FROM poll_cycles c
-    WHERE c.workspace_id = :workspace_id AND c.slot_start_at = i.slot_start_at
+    WHERE c.workspace_id = i.workspace_id AND c.slot_start_at = i.slot_start_at
 )
 ON CONFLICT DO NOTHING;
 

@@ -15,7 +15,8 @@ from tests.actors.instants import at
 from tests.actors.working import ISLAND
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from trio.testing import MockClock
 
@@ -32,6 +33,7 @@ class Bulk:
     def __init__(self, harness: Harness, *busy: str) -> None:
         self.starts: list[list[str]] = []
         self.looks: list[list[str]] = []
+        self.missed: list[list[str]] = []
         self._store = harness.store
         self._busy = busy
 
@@ -42,6 +44,13 @@ class Bulk:
         free = [one for one in wanted if one.key.workspace_id not in self._busy]
         started = iter(await self._store.start_cycles(session, free))
         return [None if one.key.workspace_id in self._busy else next(started) for one in wanted]
+
+    async def record_all_missed(
+        self, session: SessionRef, missed: Mapping[str, Sequence[datetime]]
+    ) -> frozenset[str]:
+        self.missed.append(sorted(missed))
+        free = {name: slots for name, slots in missed.items() if name not in self._busy}
+        return await self._store.record_all_missed(session, free)
 
     async def look_back_at(self, workspace_ids: Sequence[str]) -> list[CycleHistory]:
         self.looks.append(sorted(workspace_ids))
@@ -112,3 +121,17 @@ async def test_histories_are_read_together(
             nursery.start_soon(look, workspace_id)
     assert bulk.looks == [[HARBOUR, ISLAND]]
     assert found == {HARBOUR: (True, False, at(0)), ISLAND: (False, False, None)}
+
+
+async def test_missed_slots_are_recorded_together_or_alone(
+    harness: Harness, shard: Shard, autojump_clock: MockClock
+) -> None:
+    await harness.add_workspace(ISLAND)
+    bulk = Bulk(harness, HARBOUR)
+    cycles = GatheredCycles(harness.store, bulk)
+    async with trio.open_nursery() as nursery:
+        for workspace_id in (HARBOUR, ISLAND):
+            nursery.start_soon(cycles.record_missed, shard.session, workspace_id, [at(0)])
+    assert bulk.missed == [[HARBOUR, ISLAND]]
+    for workspace_id in (HARBOUR, ISLAND):
+        assert [str(row.outcome) for row in await harness.cycles(workspace_id)] == ["missed"]

@@ -10,11 +10,19 @@ import trio
 from domain import schedule
 from domain.cycles import CycleKey, CycleOutcome, CycleTrigger
 from domain.schedule import Place
-from tests.actors.harness import STEADY
+from tests.actors.harness import HARBOUR, STEADY
 from tests.actors.instants import INTERVAL, at
 from tests.actors.polling import ScriptedPoller, page
 from tests.actors.scripted import sample
-from tests.actors.working import ISLAND, SLOT, regular, slots_in_a_row, story, working
+from tests.actors.working import (
+    ISLAND,
+    SLOT,
+    regular,
+    sleep_until,
+    slots_in_a_row,
+    story,
+    working,
+)
 
 if TYPE_CHECKING:
     from trio.testing import MockClock
@@ -209,3 +217,18 @@ async def test_a_cycle_whose_end_waits_delays_no_other_slot(
         harness.store.come_back()
         await trio.sleep(INTERVAL)
     assert [outcome for _, _, outcome in await story(harness)] == ["completed", "completed"]
+
+
+async def test_a_cycle_that_is_stopped_before_it_is_due_is_abandoned(
+    harness: Harness, shard: Shard, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    nursery.start_soon(shard.ingest.run)
+    place = Place(HARBOUR, 0, INTERVAL)
+    start = schedule.next_start(at(INTERVAL - 1), place)
+    poller = shard.provider.pollers[STEADY] = ScriptedPoller(page())
+    async with working(shard, await shard.view()):
+        await sleep_until(schedule.ask_at(start, INTERVAL) + timedelta(seconds=0.1))
+    assert at(trio.current_time()) < start.start_at
+    await trio.sleep(60)
+    assert (await story(harness))[-1] == ("schedule", 1, "abandoned")
+    assert len(poller.calls) == 1  # of the cycle before

@@ -264,3 +264,11 @@ async def test_a_look_back_finds_what_is_open(world: World) -> None:
 async def test_one_refused_start_leaves_all_to_be_asked_for_alone(world: World) -> None:
     assert await start_all(world, slot(), slot()._replace(workspace_id="nowhere")) == [None, None]
     assert (await world.start(slot())).key.attempt == 1
+
+
+async def test_missed_slots_of_many_are_recorded_at_once(world: World) -> None:
+    await world.start(slot())
+    missed = {HARBOUR: [slot().slot_start_at, slot(1).slot_start_at], ISLAND: []}
+    done = await in_bulk(world).record_all_missed(world.session, missed)
+    assert done == {HARBOUR, ISLAND}
+    assert await world.outcomes() == ["missed", "running"]
