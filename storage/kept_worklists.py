@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from storage.health import HealthStatements, ReadWorklist
 
 MAX_KEYS: Final = 1_000  # of one worklist
-SPARE_KEYS: Final = 50  # looked at beside those of a page: some are not late yet, or no more
+SPARE_KEYS: Final = 10  # looked at beside those of a page: some are not late yet, or no more
 MAX_KEPT: Final = 64  # worklists; those that were made longest ago are dropped
 LATE: Final = frozenset({State.STALE, State.CONFIGURED_NO_DATA})
 _AHEAD: Final = timedelta(seconds=MAX_COUNTS_AGE_SECONDS + 1)
