@@ -12,6 +12,7 @@ from domain.indicators import HourPart
 from domain.model import Ownership, Reading
 from domain.resource import workspace_resource
 from domain.trends import TrendQuery
+from ports.ingest import UnitPoisoned
 from storage.checkpoints import checkpoint_events, first_key
 from storage.indicators import count_spans
 from tests.storage.fixtures import WORKSPACE, Cast, populate, submission
@@ -141,13 +142,14 @@ async def test_an_event_of_five_signals_takes_240_bytes(cast: Cast, database: Da
     assert size <= 240
 
 
-@pytest.mark.parametrize("trace_id", ["\x00", "\ud800"])
+@pytest.mark.parametrize(("trace_id", "sqlstate"), [("\x00", "22021"), ("\ud800", "22000")])
 async def test_poison_in_a_copy_leaves_the_connection_in_order(
-    cast: Cast, database: Database, trace_id: str
+    cast: Cast, database: Database, trace_id: str, sqlstate: str
 ) -> None:
     opened = database.statistics().opened
     poison = cast.update("bus-3", 90, soc_percent=1.0, trace_id=trace_id)
-    with pytest.raises(Exception, match=r"22021|22000|surrogates"):
+    with pytest.raises(UnitPoisoned) as poisoned:
         await cast.send(poison)
+    assert poisoned.value.sqlstate == sqlstate
     assert await cast.send(cast.update("bus-3", 91, soc_percent=1.0)) == ["accepted"]
     assert database.statistics().opened == opened
