@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import signal
 import subprocess
 import sys
 import time
@@ -218,6 +219,10 @@ def main(arguments: list[str] | None = None) -> int:
     if flags.list:
         print(list_suite())
         return 0
+    # Servers and services must end with the run, also if it is ended from outside. A shell lets
+    # commands in the background ignore SIGINT.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
     try:
         return exit_code(trio.run(run, flags))
     except (KeyboardInterrupt, BaseExceptionGroup) as stop:
