@@ -104,7 +104,7 @@ def test_no_choice_changes_the_order_within_a_workspace(
 
 
 @given(queue=st.lists(WORKSPACES, min_size=1, max_size=30))
-def test_the_first_that_waits_is_always_taken_when_nothing_is_in_hand(
+def test_the_first_that_waits_is_always_taken_by_a_free_hand(
     queue: list[set[str]],
 ) -> None:
     assert Choice(frozenset(), share=1)(of(*sorted(queue[0])))

@@ -184,7 +184,7 @@ async def test_a_backlog_is_shared_out_among_the_writers(
     assert scene.watched.beside_another >= len(scene.watched.sizes) // 2
 
 
-async def test_one_workspace_alone_has_one_unit_in_flight_and_no_smaller_ones(
+async def test_one_workspace_alone_has_one_full_unit_in_flight(
     scene: Scene, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     for _ in range(16):
@@ -224,7 +224,7 @@ async def test_a_huge_workspace_does_not_stop_the_others(
     await scene.assert_all_stored()
 
 
-async def test_a_commit_in_doubt_of_one_writer_leaves_the_other_at_work(
+async def test_a_commit_in_doubt_leaves_the_other_writer_at_work(
     scene: Scene, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """Writer 1 learns from its own row what became of its unit; writer 0 commits meanwhile."""

@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.processes, pytest.mark.postgres]
 
 
 @pytest.mark.timeout(300)
-async def test_takeovers_of_shards_with_two_writers_leave_history_whole() -> None:
+async def test_takeovers_with_two_writers_leave_history_whole() -> None:
     async with open_bridge(), open_place() as place:
         lines = await judge(place, updates=30_000, takeovers=4)
     assert [str(line) for line in lines if not line.holds] == []

@@ -149,7 +149,7 @@ def test_the_log_and_the_store_must_have_the_same_units() -> None:
     ]
 
 
-def test_only_the_last_units_of_a_killed_process_may_lack_their_log() -> None:
+def test_only_last_units_of_a_killed_process_may_lack_their_log() -> None:
     logged = [Logged("a", 1, at(0.5)), Logged("b", 1, at(11.5))]
     assert find_unlogged([Generation(1, logged, killed=True)], GOOD) == []
     assert find_unlogged([Generation(1, logged[1:], killed=True)], GOOD) == [
