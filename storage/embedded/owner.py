@@ -9,6 +9,7 @@ not open somebody's home directory to others.
 import os
 import pwd
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,7 +116,7 @@ def make_private(folder: Path, owner: Owner) -> None:
 
 def make_shelter(shelter: Path) -> None:
     """Make root's own folder, which others may pass through and not change."""
-    if not shelter.exists():
+    with suppress(FileExistsError):  # perhaps another process was first
         shelter.mkdir()
         shelter.chmod(0o755)  # our own new folder, and the umask may be stricter
     info = shelter.lstat()

@@ -11,6 +11,7 @@ CROSS JOIN LATERAL (
 ) AS n;
 
 -- name: load_fleet_workspaces
+-- Without an order: the caller finds each by its id.
 SELECT * FROM workspaces WHERE workspace_id = ANY ($1::text[]);
 
 -- name: load_fleet_connections
@@ -22,5 +23,6 @@ WHERE p.workspace_id = ANY ($1::text[]) AND p.archived_at IS NULL
 ORDER BY p.workspace_id, p.provider_id;
 
 -- name: load_fleet_devices
+-- In the order of the primary key, so that the devices of a workspace come together.
 SELECT * FROM devices WHERE workspace_id = ANY ($1::text[]) AND retired_at IS NULL
 ORDER BY workspace_id, device_id;

@@ -1,4 +1,4 @@
--- For live pages, every 5 s while one is open. Their devices come by page_health (reads.sql).
+-- For live pages, every 5 s while one is open. Their devices come by page_written (health.sql).
 
 -- name: list_marks
 -- Texts that differ after each change of configuration, and after each news of a cycle.

@@ -269,12 +269,12 @@ def test_a_version_that_moved_under_the_lock_aborts_the_unit() -> None:
 
 
 def test_a_bug_in_the_rule_quarantines_that_update_and_no_other() -> None:
-    broken = update("bus-1", readings=(None,))  # the rule cannot unpack it
+    broken = update("bus-1", readings=(None,))  # no reading that the rule can read
     dialogue = Dialogue()
     assert dialogue.run(submission(broken, update())) == [["quarantined:judge_error", "accepted"]]
     (reasons, (detail,)) = dialogue.sent("append_quarantine", "reason", "detail")
     assert reasons == ["judge_error"]
-    assert "TypeError" in detail
+    assert "AttributeError" in detail
 
 
 def test_a_replay_on_which_the_rule_crashes_leaves_no_second_row() -> None:

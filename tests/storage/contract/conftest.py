@@ -20,6 +20,7 @@ from storage.memory import MemoryStore
 from storage.memory.tables import UnitTables
 from storage.memory.unit import UnitStatements
 from storage.queries import sql
+from storage.unit.packing import pack
 from storage.unit.steps import Statement
 from storage.upkeep import PostgresUpkeepStore
 from tests.conftest import database_copied, execute, make_postgres_stores
@@ -158,7 +159,8 @@ class InsidePostgres:
         return SessionRow._make(row)
 
     async def ask(self, statement: str, *args: Any) -> list[tuple[Any, ...]]:
-        return await self._fetch(sql(statement), *args, readonly=False)
+        packed = pack(Statement(statement, args))  # as the unit's statements are sent
+        return await self._fetch(sql(statement), *packed, readonly=False)
 
     async def let_pass(self, seconds: float) -> None:
         """Make stored times older, because the server's clock cannot be set."""
