@@ -8,11 +8,11 @@
 SELECT FROM session_writers WHERE shard_id = $1 ORDER BY writer FOR UPDATE;
 
 -- name: begin_session
--- Makes every later unit of the former epoch fail. A rejoin names the epoch that it follows, so that it never takes the row from a later
--- boot. A newer epoch with this process's own boot_id may be followed: it is one that this process
--- began without receiving the answer. After a failover that lost data, the stored epoch may be
--- smaller, or the row may be missing. The epoch grows all the same, so that no two sessions have
--- the same name.
+-- Makes every later unit of the former epoch fail. A rejoin names the epoch that it follows, so
+-- that it never takes the row from a later boot. A newer epoch with this process's own boot_id may
+-- be followed: it is one that this process began without receiving the answer. After a failover
+-- that lost data, the stored epoch may be smaller, or the row may be missing. The epoch grows all
+-- the same, so that no two sessions have the same name.
 INSERT INTO sessions AS s (shard_id, epoch, state, boot_id)
 VALUES ($1, coalesce($2::bigint, 0) + 1, 'live', $3)
 ON CONFLICT (shard_id) DO UPDATE
