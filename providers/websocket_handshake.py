@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from trio_websocket import WebSocketConnection
+from trio_websocket import ConnectionRejected, WebSocketConnection
 from wsproto import ConnectionType, WSConnection
 from wsproto.connection import ConnectionState
 from wsproto.events import AcceptConnection, RejectData
@@ -51,7 +51,8 @@ async def shake_hands(
 ) -> Opened:
     """Shake hands as a client. The caller's deadline applies.
 
-    Raises trio_websocket.ConnectionRejected, NotWebSocket or HandshakeCut.
+    Raises trio_websocket.ConnectionRejected, also for a refusal whose body is cut off, NotWebSocket
+    or HandshakeCut.
     """
     connection = WebSocketConnection(
         stream,
@@ -66,6 +67,10 @@ async def shake_hands(
         await connection._reader_task()
     except _HandshakeOver as over:
         return over.opened
+    if connection._reject_status:  # the body has no end, but its status and headers say enough
+        raise ConnectionRejected(
+            connection._reject_status, connection._reject_headers, connection._reject_body
+        )
     raise HandshakeCut
 
 
@@ -96,7 +101,7 @@ class _OpeningProtocol(WSConnection):
             line, rest = (rest[:end], rest[end:]) if end else (rest, b"")
             try:
                 super().receive_data(line)
-            except RemoteProtocolError as error:
+            except (RemoteProtocolError, ValueError) as error:  # bytes that are not ASCII
                 raise NotWebSocket from error
         if self.connection is not None:
             take_any_text(self.connection)

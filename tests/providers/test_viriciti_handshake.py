@@ -148,6 +148,14 @@ async def test_nobody_listening_is_an_outage(provider: ViriCiti) -> None:
             FaultClass.PROTOCOL,
             "does not speak WebSocket",
         ),
+        *(
+            (
+                b"HTTP/1.1 101 Switching Protocols\r\n%b: Upgr\xe4de\r\n\r\n" % header,
+                FaultClass.PROTOCOL,
+                "does not speak WebSocket",
+            )
+            for header in (b"Connection", b"Sec-WebSocket-Extensions", b"Sec-WebSocket-Protocol")
+        ),
     ],
 )
 async def test_a_server_that_does_not_shake_hands_has_its_fault(
@@ -162,6 +170,33 @@ async def test_a_server_that_does_not_shake_hands_has_its_fault(
         with pytest.raises(ProviderFault, match=says) as caught:
             await open_and_close(open_streamer(provider, f"http://127.0.0.1:{port}"))
     assert caught.value.fault is fault
+
+
+@pytest.mark.parametrize(
+    ("head", "fault", "retry_after"),
+    [
+        (b"401 Unauthorized\r\nConnection: close", FaultClass.CREDENTIALS, None),
+        (b"429 Slow Down\r\nContent-Length: 99\r\nRetry-After: 4.5", FaultClass.QUOTA, 4.5),
+        (b"503 Away\r\nTransfer-Encoding: chunked\r\nRetry-After: 9", FaultClass.OUTAGE, 9.0),
+    ],
+)
+async def test_a_refusal_whose_body_is_cut_off_has_its_fault(
+    provider: ViriCiti, head: bytes, fault: FaultClass, retry_after: float | None
+) -> None:
+    body = b'{"error":"not_now"}'
+    sent = b"13\r\n" + body if b"chunked" in head else body
+
+    async def refuse(stream: trio.SocketStream) -> None:
+        await stream.receive_some(4096)
+        await stream.send_all(b"HTTP/1.1 %b\r\n\r\n%b" % (head, sent))
+
+    async with tcp_server(refuse) as port:
+        with trio.fail_after(5), pytest.raises(ProviderFault) as caught:
+            await open_and_close(
+                open_streamer(provider, f"http://127.0.0.1:{port}", connect_timeout_seconds=30)
+            )
+    assert (caught.value.fault, caught.value.retry_after) == (fault, retry_after)
+    assert f"answered {head[:3].decode()} (19 bytes, error not_now)" in str(caught.value)
 
 
 async def test_a_server_that_says_nothing_is_an_outage_at_the_deadline(provider: ViriCiti) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import trio
-import trio_websocket
+from trio_websocket import WebSocketConnection, wrap_client_stream
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection
 from wsproto.frame_protocol import MessageDecoder
@@ -152,8 +152,10 @@ async def test_a_refusal_without_end_is_read_to_its_bound(http: HttpPool) -> Non
 @pytest.mark.parametrize(
     ("called", "pinned"),
     [
-        (trio_websocket.wrap_client_stream, "e83f031906abdf22"),
-        (trio_websocket.WebSocketConnection._reader_task, "69826f541cb0278a"),
+        (wrap_client_stream, "e83f031906abdf22"),
+        (WebSocketConnection._reader_task, "69826f541cb0278a"),
+        (WebSocketConnection._handle_reject_connection_event, "2a09f7cfe462edb2"),
+        (WebSocketConnection._handle_reject_data_event, "0fc9a0a293caf6a3"),
     ],
 )
 def test_a_connection_is_opened_as_the_library_does(called: Any, pinned: str) -> None:
