@@ -159,7 +159,8 @@ class StreamSocket(Protocol):
         """Return the next frames, in order. Raises ProviderFault when the connection ended.
 
         At least one, and so few that handling them at once holds up no other task. Pings of the
-        provider are answered, and pongs found, only while this is called again and again.
+        provider are answered, and pongs found, only while this is called again and again. A
+        provider that does not take the answers within a bounded time ends the connection.
         """
 
     def behind_seconds(self) -> float:

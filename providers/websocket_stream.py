@@ -1,7 +1,7 @@
 """An open WebSocket connection that is read in bulk: all messages of a received chunk at once.
 
 Owns the stream after the opening handshake, its reads and its writes. One task reads; others may
-send and ping meanwhile. Deadlines are the caller's.
+send and ping meanwhile. Deadlines are the caller's, except that of the answers to the server.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from providers.websocket_handshake import Opened
 
 RECEIVE_BYTES: Final = 65_536
+# The reader reads nothing while it sends a pong. A server that takes none of them for so long, but
+# sends on, would else hold it for ever.
+ANSWER_SECONDS: Final = 10.0
 _NORMAL: Final = 1000
 
 
@@ -49,6 +52,7 @@ class MessageStream:
         self._reader = FrameReader(opened.wire)
         self._reader.feed(opened.received, trio.current_time())
         self._sending = trio.StrictFIFOLock()
+        self._is_cut = False  # nothing may be sent any more
         self._pings: dict[
             bytes, trio.Event
         ] = {}  # by payload, in the order in which they were sent
@@ -88,7 +92,10 @@ class MessageStream:
             self._end()
 
     async def _answer(self) -> None:
-        """Send what the server is due, and wake the pings whose pongs have come."""
+        """Send what the server is due, and wake the pings whose pongs have come.
+
+        If it cannot be sent within ANSWER_SECONDS, the connection has ended.
+        """
         for payload in self._reader.pongs:
             self._note_pong(payload)
         self._reader.pongs.clear()
@@ -96,7 +103,10 @@ class MessageStream:
         if self._reader.end is not None:
             self._wake_all()
         if answers:
-            await self._send_bytes(answers)
+            with trio.move_on_after(ANSWER_SECONDS) as scope:
+                await self._send_bytes(answers)
+            if scope.cancelled_caught:
+                self._end()
 
     def _note_pong(self, payload: bytes) -> None:
         """Wake the ping with this payload and all earlier ones, which a server may skip."""
@@ -108,6 +118,8 @@ class MessageStream:
                 return
 
     def _end(self) -> None:
+        """Note that the connection has ended, and was not closed by a close frame."""
+        self._is_cut = True
         self._reader.note_cut()
         self._wake_all()
 
@@ -118,13 +130,17 @@ class MessageStream:
         self._pings.clear()
 
     async def send(self, message: str) -> None:
-        """Send a text message. Raises StreamEnded. If it is cancelled, the connection is broken."""
+        """Send a text message. Raises StreamEnded.
+
+        If it is cancelled while it sends, the connection has ended.
+        """
         await self._send(TextMessage(message))
 
     async def ping(self) -> None:
         """Make a round trip. Raises StreamEnded if the connection ends before the pong.
 
-        Without a reader, or if no pong comes, it waits for ever: set a deadline.
+        Without a reader, or if no pong comes, it waits for ever: set a deadline. If it is cancelled
+        while it sends, the connection has ended.
         """
         payload, ponged = os.urandom(4), trio.Event()
         self._pings[payload] = ponged
@@ -147,13 +163,21 @@ class MessageStream:
             raise StreamEnded(self._reader.end, is_flooded=self._reader.is_flooded)
 
     async def _send_bytes(self, data: bytes) -> bool:
-        """Send bytes; return False if the connection has ended."""
+        """Send bytes; return False if the connection has ended.
+
+        Cancelled or not, nothing follows a frame of which perhaps only a part was sent.
+        """
         async with self._sending:
+            if self._is_cut:
+                return False
             try:
                 await self._stream.send_all(data)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 self._end()
                 return False
+            except BaseException:
+                self._end()
+                raise
         return True
 
     async def say_goodbye(self) -> None:
