@@ -163,9 +163,9 @@ class Connection(TCPServer):
         """
         while not self._over:
             with trio.CancelScope(deadline=self._idle_until) as self._idling:
-                if self.context.terminated.is_set():
-                    await trio.sleep_forever()  # until the last request is served
                 await self.context.terminated.wait()
+                if not self._is_idle:
+                    await trio.sleep_forever()  # until the last request is served
             if self._is_idle:
                 await self._end()
 

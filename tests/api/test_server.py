@@ -13,6 +13,7 @@ from h2.connection import H2Connection
 from h2.events import DataReceived, StreamEnded, StreamReset
 from quart_trio import QuartTrio
 
+from api.connection import Connection
 from api.frame import FrameLimits
 from api.server import ServerLimits, serve_http
 from runtime.logs import configure_logging
@@ -145,6 +146,23 @@ async def test_at_the_stop_an_idle_connection_closes_at_once() -> None:
         await stream.send_all(b"GET /ok HTTP/1.1\r\nHost: a\r\n\r\n")
         await stream.receive_some(4096)
         http.stop.set()
+        with trio.fail_after(PATIENCE_SECONDS):
+            await http.ended.wait()
+
+
+async def test_a_connection_that_begins_after_the_stop_ends_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It was accepted just before."""
+    run = Connection.run
+
+    async def run_after_stop(connection: Connection) -> None:
+        http.stop.set()
+        await connection.context.terminated.wait()
+        await run(connection)
+
+    monkeypatch.setattr(Connection, "run", run_after_stop)
+    async with served(graceful_seconds=60.0) as http, await http.connect():
         with trio.fail_after(PATIENCE_SECONDS):
             await http.ended.wait()
 
