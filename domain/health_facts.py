@@ -167,7 +167,7 @@ def find_away_since(
 ) -> datetime:
     """Return the earlier of the last arrival, or else the activation, and the vehicle's own time.
 
-    SQL sorts by the same comparison (storage/sql/reads.sql).
+    SQL sorts by the same comparison (storage/sql/health.sql).
     """
     silent_since = received_at or activated_at
     return min(silent_since, observed_at or silent_since)
@@ -176,7 +176,7 @@ def find_away_since(
 def is_after_loss(received_at: datetime | None, stream_down_since: datetime | None) -> bool:
     """Return whether data came while a stream had no steady socket.
 
-    SQL makes the same comparison (storage/sql/reads.sql).
+    SQL makes the same comparison (storage/sql/health.sql).
     """
     return (
         received_at is not None

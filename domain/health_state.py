@@ -1,6 +1,6 @@
 """The state of a device: the comparison of its times with its thresholds (FR-006).
 
-SQL classifies devices by the same comparisons (storage/sql/reads.sql); a property test holds the
+SQL classifies devices by the same comparisons (storage/sql/health.sql); a property test holds the
 two equal. Pure.
 """
 
