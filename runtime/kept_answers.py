@@ -36,18 +36,32 @@ class KeptAnswers(Generic[T]):
     async def find(self, question: Hashable, max_age: float, make: Callable[[], Awaitable[T]]) -> T:
         """Return a kept answer that is at most so many seconds old, or make one.
 
-        What `make` raises reaches all that wait for it. If it is cancelled, another of them makes
-        the answer.
+        An answer whose making began after this call is young enough, however long it took. What
+        `make` raises reaches all that wait for it. If it is cancelled, another of them makes the
+        answer.
         """
+
+        async def make_anew() -> _KeptAnswer[T]:
+            began_at = trio.current_time()
+            made = _KeptAnswer(await make(), began_at)
+            self._keep(question, made)
+            return made
+
+        called_at = trio.current_time()
+        found = self._kept.get(question)
+        # Twice at most: a run under way may be too old, and the next begins after the call.
+        while found is None or found.asked_at < min(called_at, trio.current_time() - max_age):
+            found = await self._flights.share(question, make_anew)
+        return found.content
+
+    def drop(self, question: Hashable, content: T) -> None:
+        """Forget this answer, which no longer holds. Another one that is kept by now stays."""
         kept = self._kept.get(question)
-        if kept is None or trio.current_time() - kept.asked_at > max_age:
+        if kept is not None and kept.content is content:
+            del self._kept[question]
 
-            async def make_anew() -> _KeptAnswer[T]:
-                asked_at = trio.current_time()
-                return _KeptAnswer(await make(), asked_at)
-
-            kept = self._kept[question] = await self._flights.share(question, make_anew)
-            self._kept.move_to_end(question)
-            while len(self._kept) > self._max_kept:
-                self._kept.popitem(last=False)
-        return kept.content
+    def _keep(self, question: Hashable, made: _KeptAnswer[T]) -> None:
+        self._kept[question] = made
+        self._kept.move_to_end(question)
+        while len(self._kept) > self._max_kept:
+            self._kept.popitem(last=False)

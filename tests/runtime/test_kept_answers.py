@@ -63,3 +63,43 @@ async def test_a_failure_is_not_kept(autojump_clock: MockClock) -> None:
     with pytest.raises(ValueError, match="away"):
         await kept.find("a", 5.0, fail)
     assert await kept.find("a", 5.0, make) == 1
+
+
+async def test_who_joins_a_run_gets_no_answer_that_is_too_old(autojump_clock: MockClock) -> None:
+    """Those to whom it is too old share one that is begun after they asked."""
+    kept, make = KeptAnswers[int](9), Maker()
+    found: list[tuple[float, int, float]] = []
+
+    async def ask(after: float, max_age: float) -> None:
+        await trio.sleep(after)
+        answer = await kept.find("a", max_age, make)
+        found.append((after, answer, trio.current_time() - began_at))
+
+    began_at = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        for after, max_age in ((0.0, 0.2), (0.5, 2.0), (0.6, 0.2), (0.7, 0.2)):
+            nursery.start_soon(ask, after, max_age)
+    assert sorted((after, answer) for after, answer, _ in found) == [
+        (0.0, 1),
+        (0.5, 1),
+        (0.6, 2),
+        (0.7, 2),
+    ]
+    assert max(ended for _, _, ended in found) == pytest.approx(2)
+
+
+async def test_a_dropped_answer_is_made_anew(autojump_clock: MockClock) -> None:
+    kept, make = KeptAnswers[int](9), Maker()
+    kept.drop("a", 1)
+    assert await kept.find("a", 5.0, make) == 1
+    kept.drop("a", 1)
+    assert await kept.find("a", 5.0, make) == 2
+
+
+async def test_who_drops_an_older_answer_drops_no_newer(autojump_clock: MockClock) -> None:
+    kept, make = KeptAnswers[int](9), Maker()
+    await kept.find("a", 5.0, make)
+    await trio.sleep(5)
+    assert await kept.find("a", 5.0, make) == 2
+    kept.drop("a", 1)
+    assert await kept.find("a", 5.0, make) == 2
