@@ -51,9 +51,10 @@ class KeptWorklists:
         """
         if not _is_first_page(query):
             return None
-        found = await self._find(allowed, query, max_age)
+        found, read = await self._read(allowed, query, max_age)
+        if read.changes != found.changes:  # the keys are dropped now
+            found, read = await self._read(allowed, query, max_age)
         wanted = query.limit + SPARE_KEYS
-        read = await self._health.load_devices(allowed, query, found.keys[:wanted])
         at = read.page.evaluated_at
         if read.changes != found.changes or at - found.read_at > _AHEAD:
             return None
@@ -66,13 +67,22 @@ class KeptWorklists:
             return None  # out of order
         return read._replace(page=read.page._replace(rows=late[: query.limit]))
 
-    async def _find(
+    async def _read(
         self, allowed: Sequence[str] | None, query: HealthQuery, max_age: float
-    ) -> ReadWorklist:
+    ) -> tuple[ReadWorklist, ReadPage]:
+        """Return the keys, and the devices of the first of them.
+
+        Keys that are not of the devices' configuration are dropped.
+        """
         question = configuration_key(allowed, query), query.states
         whole = query._replace(limit=MAX_KEYS)
-        read = partial(self._health.list_worklist, allowed, whole, _AHEAD)
-        return await self._kept.find(question, max_age, read)
+        find_keys = partial(self._health.list_worklist, allowed, whole, _AHEAD)
+        found = await self._kept.find(question, max_age, find_keys)
+        first = found.keys[: query.limit + SPARE_KEYS]
+        read = await self._health.load_devices(allowed, query, first)
+        if read.changes != found.changes:
+            self._kept.drop(question, found)
+        return found, read
 
 
 def find_state(facts: HealthFacts, now: datetime) -> State:

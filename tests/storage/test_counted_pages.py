@@ -48,13 +48,28 @@ class Counted:
     async def load(self, query: HealthQuery) -> HealthPage:
         return await self.reads.load_health(frozenset([WORKSPACE]), query)
 
+    async def load_at_once(self, query: HealthQuery) -> list[HealthPage]:
+        """Return the pages of eight who ask at the same time."""
+        pages: list[HealthPage] = []
+
+        async def ask() -> None:
+            pages.append(await self.load(query))
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(8):
+                nursery.start_soon(ask)
+        return pages
+
     async def hear(self, device_id: str) -> None:
+        await self.execute(
+            "UPDATE device_state SET last_update_received_at = clock_timestamp() "
+            "WHERE device_id = $1",
+            device_id,
+        )
+
+    async def execute(self, statement: str, *args: object) -> None:
         async def write(link: Connection) -> None:
-            await link.execute(
-                "UPDATE device_state SET last_update_received_at = clock_timestamp() "
-                "WHERE device_id = $1",
-                device_id,
-            )
+            await link.execute(statement, *args)
 
         await self.database.run(write)
 
@@ -98,17 +113,38 @@ async def test_a_change_of_configuration_is_counted_at_once(counted: Counted) ->
 
 
 async def test_those_who_ask_at_once_share_a_count(counted: Counted) -> None:
-    pages: list[HealthPage] = []
-
-    async def ask() -> None:
-        pages.append(await counted.load(AGED))
-
-    async with trio.open_nursery() as nursery:
-        for _ in range(8):
-            nursery.start_soon(ask)
+    pages = await counted.load_at_once(AGED)
     assert counted.noting.names.count("count_health") == 1
     assert len({page.counted_at for page in pages}) == 1
     assert all(len(page.rows) == 3 for page in pages)
+
+
+async def test_after_a_change_all_share_one_new_count(counted: Counted) -> None:
+    await counted.load(AGED)
+    await counted.cast.stores.registry.retire_device(WORKSPACE, "bus-1")
+    counted.noting.names.clear()
+    pages = await counted.load_at_once(AGED)
+    assert set(counted.noting.names) == {"page_by_device", "count_health"}
+    assert counted.noting.names.count("count_health") == 1
+    assert {sum(page.counts.values()) for page in pages} == {2}
+    counted.noting.names.clear()
+    await counted.load(AGED)
+    assert counted.noting.names == ["page_by_device"]
+
+
+@pytest.mark.parametrize("max_age", [5.0, None])
+async def test_a_later_page_has_the_counts_of_its_instant(
+    counted: Counted, monkeypatch: pytest.MonkeyPatch, max_age: float | None
+) -> None:
+    """The grace ends just after that instant, and counts of the present are kept."""
+    monkeypatch.setattr(counted_pages, "EXACT_DEVICES", 2)
+    at = (await counted.load(EXACT)).evaluated_at
+    await counted.execute("UPDATE devices SET activated_at = $1", at - timedelta(hours=1))
+    query = HealthQuery(counts_max_age=max_age)
+    assert (await counted.load(query)).counts[State.CONFIGURED_NO_DATA] == 3
+    later = await counted.load(query._replace(now=at))
+    assert later.counts[State.AWAITING_FIRST_DATA] == 3
+    assert (later.counted_at, later.evaluated_at) == (at, at)
 
 
 async def test_only_large_fleets_have_old_counts_unasked(

@@ -156,9 +156,10 @@ async def test_a_socket_that_comes_back_makes_devices_late(worklists: Worklists)
 async def test_after_a_change_of_configuration_no_key_is_used(worklists: Worklists) -> None:
     first = (await worklists.load()).rows[0].device.device_id
     await worklists.cast.stores.registry.retire_device(WORKSPACE, first)
-    page = await worklists.load_and_compare()
-    assert first not in [facts.device.device_id for facts in page.rows]
-    assert worklists.reread == 1
+    for _ in range(2):
+        page = await worklists.load_and_compare()
+        assert first not in [facts.device.device_id for facts in page.rows]
+    assert (worklists.scans, worklists.reread) == (2, 0)
 
 
 async def test_when_too_many_keys_left_all_devices_are_read(
