@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from domain.resource import workspace_of
 from runtime.flag import Flag
 
 if TYPE_CHECKING:
@@ -88,8 +89,13 @@ class Choice:
 
 
 def workspaces_of(submission: Submission) -> frozenset[str]:
-    """Return the workspaces whose rows the submission's unit may write."""
+    """Return the workspaces whose rows the submission's unit may write, and its owner's.
+
+    So an empty submission of an owner comes behind everything that its workspace has sent before.
+    """
     names = {item.workspace_id for item in submission.updates}
+    if submission.ownership is not None:
+        names.add(workspace_of(submission.ownership.resource))
     names.update(item.workspace_id for item in submission.invalid)
     names.update(fact.workspace_id for fact in submission.facts)
     names.update(statement.workspace_id for statement in submission.statements)

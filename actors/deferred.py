@@ -30,7 +30,7 @@ from runtime.backoff import Backoff
 from runtime.flag import Flag
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence, Set
     from random import Random
 
     from structlog.typing import FilteringBoundLogger
@@ -150,15 +150,19 @@ class DeferredSubmissions:
 
     # --- out
 
-    def note_look(self, found: Mapping[Key, str], session: SessionRef | None) -> None:
-        """Note which locks a look at `locked` has found.
+    def note_look(
+        self, asked: Set[Key], found: Mapping[Key, str], session: SessionRef | None
+    ) -> None:
+        """Note which locks a look at the rows `asked` has found. Other rows stay locked.
 
         A row that a different transaction holds by now counts as free. The locks on such a row come
         and go, and a unit that waits in line gets the row sooner than one that looks now and then.
         """
         self._looks += 1
         self._locked = {
-            row: holder for row, holder in self._locked.items() if found.get(row) == holder
+            row: holder
+            for row, holder in self._locked.items()
+            if row not in asked or found.get(row) == holder
         }
         if session is not None:  # a submission that will be refused as fenced needs no row
             self._waiting = [

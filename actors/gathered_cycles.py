@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     )
 
 MAX_STARTS_TOGETHER: Final = 200
+MAX_MISSED_TOGETHER: Final = 20  # each brings up to 12 slots, and each slot asks for all devices
 MAX_LOOKS_TOGETHER: Final = 500
 # Actors that wake at the same instant do so within a few passes of the event loop.
 PAUSE_SECONDS: Final = 0.01
@@ -55,7 +56,7 @@ class GatheredCycles:
             self._start_all, max_together=MAX_STARTS_TOGETHER, pause_seconds=SKIP_PAUSE_SECONDS
         )
         self._missed: Gathered[_Missed, bool] = Gathered(
-            self._record_all_missed, max_together=MAX_STARTS_TOGETHER, pause_seconds=PAUSE_SECONDS
+            self._record_all_missed, max_together=MAX_MISSED_TOGETHER, pause_seconds=PAUSE_SECONDS
         )
         self._looks: Gathered[str, CycleHistory] = Gathered(
             in_bulk.look_back_at, max_together=MAX_LOOKS_TOGETHER, pause_seconds=PAUSE_SECONDS

@@ -127,6 +127,8 @@ class IngestActor:
         cancelled for it: a unit that is cut off in its COMMIT would be in doubt.
         """
         crashes: list[Exception] = []
+        for writer in self._writers:
+            writer.may_run()
         async with trio.open_nursery() as nursery:
             for writer in self._writers:
                 nursery.start_soon(self._run_writer, writer, crashes)

@@ -134,8 +134,10 @@ class UnitCommitter:
             self._record.counts_due_at = trio.current_time()
         except RowsLocked as fault:
             self._record.counts_due_at = trio.current_time() + RETRY_COUNTS_SECONDS
+            self._record.note_success(self._writer)  # no batch is in its hand
             self._record.note_failure(fault)
         except UnitPoisoned as error:
+            self._record.note_success(self._writer)
             # A bug: keys and details are made storable. It must not stop the ingest.
             self._log.error(
                 "refusal_counts_lost", occurrences=self._counts.give_up_waiting(), error=str(error)

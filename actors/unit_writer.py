@@ -71,7 +71,6 @@ class UnitWriter:
 
     async def run(self) -> None:
         """Commit until the mailbox is closed and empty, or `stop` is called."""
-        self._must_stop = self.committer.must_stop = False
         while not self._must_stop:
             try:
                 await self._fill_batch()
@@ -79,6 +78,10 @@ class UnitWriter:
                 return
             if self._batch and not await self._commit_batch():
                 return
+
+    def may_run(self) -> None:
+        """Take back an earlier `stop`. Called before any writer runs: one of them may stop all."""
+        self._must_stop = self.committer.must_stop = False
 
     def stop(self) -> None:
         """End `run` at the next moment at which it is known what is committed. Never blocks."""
@@ -116,6 +119,8 @@ class UnitWriter:
         were only counted, and when another writer has the workspaces of all that waits. Raises
         MailboxClosed when the mailbox is closed and empty and nothing is deferred.
         """
+        if self._must_stop:
+            return  # while it looked at the locks, or wrote counts
         with trio.CancelScope() as self._idle:
             self._idle.deadline = min(self._deferred.next_look_at, self._record.counts_due_at)
             try:
@@ -161,13 +166,14 @@ class UnitWriter:
 
     async def _look_at_locks(self) -> None:
         self._deferred.look_later()  # also so that no other writer looks at the same time
+        asked = frozenset(self._deferred.locked)  # another writer may defer more meanwhile
         try:
-            found = await self._store.find_locked(self._deferred.locked)
+            found = await self._store.find_locked(asked)
         except EnvironmentFault as fault:
             self._record.note_failure(fault)
         else:
             self._record.note_success()
-            self._deferred.note_look(found, self._current.session)
+            self._deferred.note_look(asked, found, self._current.session)
         self._deferred.look_later()
 
     # --- committing it

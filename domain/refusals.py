@@ -108,6 +108,7 @@ class _Book:
         self.entries: dict[RefusalKey, _RecentKey] = {}
         self.plans: dict[RefusalCounts, RefusalPlan] = {}  # of units in flight
         self.waiting = self.written = self.lost = 0
+        self.has_more_due = False  # the last unit left counts that are due
 
     def is_taken(self, key: RefusalKey, asking: RefusalCounts) -> bool:
         """Return whether the plan of another writer has this key."""
@@ -131,7 +132,6 @@ class RefusalCounts:
         self._book: _Book = _Book(max_keys) if beside is None else beside._book
         self._written: Set[RefusalKey] | None = None  # by the unit in flight
         self._first_traces: set[str] = set()  # of keys that were not held when they were written
-        self.has_more_due = False  # the last unit left counts that are due
         self.writes_due = True  # False: a unit writes its own refusals and no others
         self.writes_all = False  # True: counts that wait are due at once
 
@@ -206,7 +206,7 @@ class RefusalCounts:
         for key, count in plan.kept.items():
             # The entry may be gone by now: dropped because there were too many, or given up.
             self._keep(self._book.entries.setdefault(key, _RecentKey(plan.at)), count)
-        self.has_more_due = self._forget_idle(plan.at)
+        self._book.has_more_due = self._forget_idle(plan.at)
 
     def _confirm_row(
         self, key: RefusalKey, count: RefusalCount, plan: RefusalPlan, *, is_written: bool
@@ -271,6 +271,11 @@ class RefusalCounts:
     def waiting(self) -> int:
         """Return how many occurrences are counted and not yet written."""
         return self._book.waiting
+
+    @property
+    def has_more_due(self) -> bool:
+        """Return whether the last unit of any writer left counts that are due."""
+        return self._book.has_more_due
 
     def statistics(self) -> RefusalStatistics:
         """Return the statistics of all writers that count into the same keys."""

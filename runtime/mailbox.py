@@ -267,11 +267,13 @@ class Mailbox(Generic[T]):
         batch: list[T] = []
         touched: list[MailboxLane[T]] = []
         room = max_size
-        heads: dict[MailboxLane[T], tuple[T, int, float]] = {}
-        for box in self._in_order:
+        # The lane that is furthest behind is asked first: what it may not hand out now holds back
+        # the others, and not the other way round.
+        found = {}
+        for box in sorted(self._in_order, key=_served):
             box.begin_batch()
-            if head := box.next_admitted(admits):
-                heads[box] = head
+            found[box] = box.next_admitted(admits)
+        heads = {box: head for box in self._in_order if (head := found[box])}
         while heads:
             box = min(heads, key=_served) if len(heads) > 1 else next(iter(heads))
             item, size, _ = heads[box]

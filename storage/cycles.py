@@ -16,7 +16,7 @@ from domain.schedule import cycle_id as make_cycle_id
 from ports.cycles import AbandonedCycle, CycleHistory, CycleStart
 from ports.ingest import RowsLocked, UnitPoisoned
 from storage.cycle_starts import record_starts, refused, take_free_turns
-from storage.faults import DatabaseRefused
+from storage.faults import DatabaseAway, DatabaseRefused
 from storage.queries import bound, sql
 from storage.rows import to_cycle_key
 from storage.unit.rows import CountedDevices
@@ -111,6 +111,10 @@ class PostgresCycleStore:
             return await self._database.run(work)
         except (RowsLocked, UnitPoisoned, DatabaseRefused):
             return frozenset()  # nothing was written: each is recorded alone
+        except DatabaseAway:
+            if len(missed) == 1:
+                raise
+            return frozenset()  # perhaps too much for one statement's time
 
     async def abandon_orphans(self, session: SessionRef, workspace_id: str) -> list[AbandonedCycle]:
         async def work(connection: Connection) -> list[AbandonedCycle]:

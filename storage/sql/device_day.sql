@@ -109,7 +109,7 @@ FROM (
     SELECT * FROM readable_events v
     WHERE v.workspace_id = :workspace_id AND v.device_id = :device_id
       AND v.recorded_at >= :since::timestamptz
-    ORDER BY v.recorded_at LIMIT 500
+    ORDER BY v.recorded_at, v.sequence LIMIT 500
 ) AS e
 LEFT JOIN assignments a ON a.workspace_id = e.workspace_id AND a.device_id = e.device_id
                        AND a.assignment = e.assignment

@@ -6,19 +6,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.claims import Choice, WorkspaceClaims, workspaces_of
+from actors.lanes import LANES
 from domain.model import (
     ConnectionFact,
     ConnectionFactKind,
     CursorAdvance,
     InvalidItem,
+    Ownership,
     ProviderStatement,
     Reason,
     StatementKind,
     Submission,
 )
+from domain.resource import workspace_resource
+from runtime.mailbox import Mailbox
 from tests.actors.deferring import end_of_cycle
 from tests.actors.harness import HARBOUR, STEADY, update
 from tests.actors.instants import at
+
+HARBOUR_RESOURCE = workspace_resource(HARBOUR)
 
 
 def of(*workspaces: str) -> Submission:
@@ -42,6 +48,7 @@ def test_every_part_of_a_submission_claims_its_workspace() -> None:
         Submission("poll", "t", facts=(ConnectionFact(HARBOUR, STEADY, _OPENED, at(0)),)),
         Submission("poll", "t", invalid=(InvalidItem(HARBOUR, "p", None, _REASON, "", b""),)),
         Submission("poll", "t", statements=(_STATEMENT,)),
+        Submission("poll", "t", ownership=Ownership(HARBOUR_RESOURCE, "shard-1", 1, 1)),
     )
     assert [workspaces_of(part) for part in parts] == [{HARBOUR}] * len(parts)
 
@@ -108,3 +115,27 @@ def test_the_first_that_waits_is_always_taken_by_a_free_hand(
     queue: list[set[str]],
 ) -> None:
     assert Choice(frozenset(), share=1)(of(*sorted(queue[0])))
+
+
+async def test_busy_streams_do_not_starve_a_post_over_workspaces() -> None:
+    """Streams of twenty workspaces fill every unit; the post needs all twenty at once."""
+    mailbox: Mailbox[Submission] = Mailbox(LANES)
+    claims, names = WorkspaceClaims(2), [f"fleet-{number}" for number in range(20)]
+    post = of(*names)
+    for turn in range(600):
+        mailbox.send_nowait("stream", of(names[turn % 20]), 10)
+    mailbox.send_nowait("http", post, 20)
+    sizes = []
+    for walk in range(12):
+        claims.release(walk % 2)
+        choice = claims.choose(walk % 2, shares=True)
+        batch = mailbox.take_nowait(1_000, choice)
+        claims.note_walk(choice)
+        claims.claim(walk % 2, batch)
+        sizes.append(len(batch))
+        if post in batch:
+            break
+        for _ in batch:
+            mailbox.send_nowait("stream", of(names[len(sizes) % 20]), 10)
+    assert post in batch
+    assert sum(sizes) > 10 * len(sizes), sizes

@@ -13,6 +13,7 @@ import trio
 from actors.claims import workspaces_of
 from actors.ingest import IngestActor
 from actors.unit_writer import MIN_SHARED_UPDATES
+from ports.ingest import CommitUnknown
 from runtime.supervisor import Restart, Supervisor
 from tests.actors.harness import STEADY, polled, said, submission, until, update
 
@@ -228,8 +229,9 @@ async def test_a_commit_in_doubt_leaves_the_other_writer_at_work(
     scene: Scene, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     """Writer 1 learns from its own row what became of its unit; writer 0 commits meanwhile."""
-    store, asked, may_speak = scene.harness.store, trio.Event(), trio.Event()
-    load_last_unit = scene.watched.load_last_unit
+    asked, may_speak = trio.Event(), trio.Event()
+    load_last_unit, commit_unit = scene.watched.load_last_unit, scene.watched.commit_unit
+    held: set[str] = set()
 
     async def hesitate(session: SessionRef, writer: int = 0) -> int | None:
         assert writer == 1
@@ -241,18 +243,26 @@ async def test_a_commit_in_doubt_leaves_the_other_writer_at_work(
     for name in FLEETS * 2:
         scene.send(name)
 
-    async def lose_of_second(statement: Statement) -> None:
-        if scene.watched.in_flight.keys() == {1}:
-            store.before_each_statement(None)
-            store.lose_commit(after=True)
+    async def lose_of_second(
+        session: SessionRef,
+        unit: int,
+        submissions: Sequence[Submission],
+        counts: RefusalCounts | None = None,
+        writer: int = 0,
+    ) -> Sequence[Receipt]:
+        receipts = await commit_unit(session, unit, submissions, counts, writer)
+        if writer == 1 and not held:
+            held.update(*map(workspaces_of, submissions))
+            raise CommitUnknown("the answer was lost", receipts)
+        return receipts
 
-    store.before_each_statement(lose_of_second)
+    scene.watched.commit_unit = lose_of_second  # type: ignore[method-assign]
     nursery.start_soon(scene.ingest.run)
     with trio.fail_after(SOON):
         await asked.wait()
         units = scene.ingest.statistics().units
         scene.send(FLEETS[0], size=1)
-        free = [name for name in FLEETS if name not in scene.watched.in_flight.get(1, ())]
+        free = [name for name in FLEETS if name not in held]
         reply = scene.send(free[-1], size=1)
         await until(lambda: scene.ingest.statistics().units > units or reply.done, seconds=SOON)
     may_speak.set()
@@ -271,6 +281,21 @@ async def test_a_crash_of_one_writer_lets_the_other_end_its_unit(
         await scene.assert_all_stored()
         assert supervisor.statistics().crashes in (1, 2)
     assert scene.watched.crashes == {}
+
+
+async def test_a_writer_heeds_a_stop_while_it_looks_at_locks(
+    scene: Scene, autojump_clock: MockClock
+) -> None:
+    (_, writer) = scene.ingest._writers
+    scene.ingest._deferred._next_look_at = 0.0  # a look is due
+
+    async def look(rows: Collection[Key]) -> Mapping[Key, str]:
+        writer.stop()  # as the crash of the other writer does
+        return {}
+
+    scene.watched.find_locked = look  # type: ignore[method-assign]
+    with trio.fail_after(SOON):
+        await writer.run()
 
 
 async def test_a_crash_while_the_database_is_away_ends_both_writers(

@@ -49,6 +49,22 @@ async def test_a_batch_is_empty_when_no_item_is_admitted() -> None:
     assert mailbox.take_all() == ["a", "b"]
 
 
+async def test_the_lane_that_is_furthest_behind_is_asked_first() -> None:
+    mailbox: Mailbox[str] = Mailbox({"busy": LaneLimits(100, 1), "calm": LaneLimits(100, 1)})
+    for item in ("busy-1", "busy-2"):
+        mailbox.send_nowait("busy", item, 10)
+    assert mailbox.take_nowait(10) == ["busy-1"]
+    mailbox.send_nowait("calm", "calm-1", 10)
+    asked: list[str] = []
+
+    def admits(item: str) -> bool:
+        asked.append(item)
+        return True
+
+    mailbox.take_nowait(10, admits)
+    assert asked[0] == "calm-1"
+
+
 async def test_so_many_are_passed_over_and_no_more() -> None:
     mailbox: Mailbox[int] = Mailbox({"poll": LaneLimits(10 * MAX_PASSED_SIZE, 1)})
     for item in range(3 * MAX_PASSED_SIZE):
