@@ -128,7 +128,7 @@ format: $(READY) ## let ruff put the code in order
 bench: $(READY) ## every figure as a ratio to a reference, into build/bench.json; non-zero below its bound: FLAGS="--only B5", FLAGS=--help
 	@$(BIN)/python -m benchmarks.run $(FLAGS)
 
-bench-quick: $(READY) ## the quick ones of make bench, in small sizes: under four minutes
+bench-quick: $(READY) ## the quick ones of make bench, in small sizes
 	@$(BIN)/python -m benchmarks.run --quick $(FLAGS)
 
 bench-pages: $(READY) ## each page against the JSON that it asks for, 10,000 devices: a minute
