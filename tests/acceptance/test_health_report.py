@@ -344,12 +344,13 @@ def _stable(item: dict[str, Any]) -> dict[str, Any]:
 async def _dump(harness: Harness) -> dict[str, list[dict[str, Any]]]:
     """Return every row of every table, except those that a shard writes without being asked.
 
-    Those are its session, heartbeat, leases and poll cycles.
+    Those are its session with the writers' unit numbers, heartbeat, leases and poll cycles.
     """
     tables = await harness.fetch(
         "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace"
         " AND relkind IN ('r', 'p') AND NOT relispartition"
-        " AND relname NOT IN ('heartbeats', 'sessions', 'leases', 'poll_cycles')"
+        " AND relname NOT IN ('heartbeats', 'sessions', 'session_writers', 'leases',"
+        " 'poll_cycles')"
     )
     return {
         table["relname"]: await harness.fetch(
