@@ -1,23 +1,23 @@
-"""Values a second that are committed: over `POST /ingest` and over a stream, against Zabbix.
+"""Values a second that are committed: over `POST /ingest` and over streams, against Zabbix.
 
 Each side gets the same PostgreSQL server in turn, with the same settings. An update of five signals
-is five values. The stream's vehicles send five signals each, once, so none is superseded. Before a
-run counts, it is verified: every stored event against a model, every value of Zabbix as a row.
+is five values. The requests are those of B6, with 500 updates each. Each vehicle of the streams
+sends five signals a window; the streams are offered OFFERED of what Zabbix took in the same round.
+Only values that are stored count, so one that a newer one superseded does not. Before a run counts,
+it is verified: every stored event against a model, every value of Zabbix as a row.
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from functools import partial
 from statistics import median
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from benchmarks import frames, http_ingest, updates
-from benchmarks.feed import Feed, new_feed
+from benchmarks import fleet_streams, http_ingest, unit_cost
 from benchmarks.figure import Figure
+from benchmarks.fleet_streams import Shape
 from benchmarks.progress import Progress
 from benchmarks.rounds import Cost, ratios
-from benchmarks.service import Sizes, prepare
 from benchmarks.trees import inspect, present_folder
 from benchmarks.zabbix_peer import open_zabbix
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from benchmarks.place import Place
+    from benchmarks.service import Template
     from benchmarks.updates import Task
 
     Side = Callable[[], Awaitable[Cost]]  # its rate is in values
@@ -33,65 +34,68 @@ MUST_INGEST: Final = 0.65
 MUST_STREAM: Final = 0.4
 ROUNDS: Final = 3
 BATCH: Final = 500
-DEVICES: Final = 10_000  # of the requests
-SIGNALS: Final = 5
-# The stream's window only groups what is sent; a shorter one wastes less of a run of seconds.
-WINDOW_SECONDS: Final = 0.5
+# 20,000 vehicles of five signals in a window of a second are 100,000 values a second at most.
+SHAPE: Final = Shape(streams=8, vehicles=2_500)
+OFFERED: Final = 0.7
 
 
 class Amounts(NamedTuple):
-    """The work of one run of each side."""
+    """The work of one run: Zabbix's values, and the seconds of sending over streams."""
 
-    updates: int
-    vehicles: int
     values: int
+    seconds: float
 
 
-FULL: Final = Amounts(updates=80_000, vehicles=20_000, values=400_000)
-QUICK: Final = Amounts(updates=30_000, vehicles=5_000, values=200_000)
+FULL: Final = Amounts(values=400_000, seconds=20.0)
+QUICK: Final = Amounts(values=200_000, seconds=8.0)
 
 
 async def measure(place: Place, quick: bool) -> list[Figure]:
     """Measure all three sides, ROUNDS times in turn. Raises NotVerified and CannotBeMeasured."""
-    amounts, progress = QUICK if quick else FULL, Progress()
+    amounts, task = QUICK if quick else FULL, unit_cost.new_task(quick)
     async with open_zabbix(place) as zabbix:
         tree = await inspect("the present tree", present_folder())
-        template = await prepare(tree, place, Sizes(amounts.vehicles, DEVICES, 1))
-        task = updates.new_task(amounts.updates, DEVICES)
-        requests = partial(http_ingest.measure_requests, template, place, task, BATCH)
+        requests = (await unit_cost.Sides.prepare(place)).template
+        streams = await fleet_streams.prepare_streams(tree, place, SHAPE)
+        peer: list[Cost] = []
         sides: dict[str, Side] = {
-            "zabbix": partial(zabbix.measure, amounts.values),
-            "ingest": partial(_as_values, requests, values_per_update(task)),
-            "stream": partial(
-                frames.measure_ours, template, place, _new_stream(amounts), WINDOW_SECONDS
-            ),
+            "ingest": partial(_over_requests, requests, place, task),
+            "stream": partial(_over_streams, streams, place, amounts.seconds, peer),
         }
         found: dict[str, list[Cost]] = {name: [] for name in sides}
+        progress = Progress()
         for number in range(ROUNDS):
+            peer.append(await zabbix.measure(amounts.values))
+            progress.tell(f"round {number + 1}, zabbix: {peer[-1].rate:,.0f} values a second")
             for name in list(sides)[:: 1 if number % 2 == 0 else -1]:
                 cost = await sides[name]()
                 found[name].append(cost)
                 progress.tell(f"round {number + 1}, {name}: {cost.rate:,.0f} values a second")
     return [
-        _judge("B10", found["ingest"], found["zabbix"], MUST_INGEST),
-        _judge("B10 stream", found["stream"], found["zabbix"], MUST_STREAM),
+        _judge("B10", found["ingest"], peer, MUST_INGEST),
+        _judge("B10 stream", found["stream"], peer, MUST_STREAM),
     ]
 
 
-def _new_stream(amounts: Amounts) -> Feed:
-    feed = new_feed(amounts.vehicles, SIGNALS * amounts.vehicles, datetime.now(UTC))
-    return feed._replace(burst=SIGNALS)
+async def _over_requests(template: Template, place: Place, task: Task) -> Cost:
+    cost = await http_ingest.measure_requests(template, place, task, BATCH, size=unit_cost.SIZE)
+    values = values_per_update(task)
+    return Cost(cost.rate * values, cost.own_us / values, cost.database_us / values)
+
+
+async def _over_streams(
+    template: Template, place: Place, seconds: float, peer: Sequence[Cost]
+) -> Cost:
+    offered = OFFERED * peer[-1].rate
+    taken = await fleet_streams.measure_ours(template, place, SHAPE, seconds, offered)
+    frames = taken.cost.rate / taken.values  # for each value that was stored
+    return Cost(taken.values, taken.cost.own_us * frames, taken.cost.database_us * frames)
 
 
 def values_per_update(task: Task) -> float:
     """Return the share of values that are committed: what is no news is judged and not stored."""
     events = (event for history in task.expected.events.values() for event in history)
     return sum(len(event.readings) for event in events) / task.load.updates
-
-
-async def _as_values(measure: Side, per_update: float) -> Cost:
-    cost = await measure()
-    return Cost(cost.rate * per_update, cost.own_us / per_update, cost.database_us / per_update)
 
 
 def _judge(name: str, ours: Sequence[Cost], peer: Sequence[Cost], must: float) -> Figure:
