@@ -6,12 +6,14 @@ decided by storage/unit/dialogue.py.
 
 from __future__ import annotations
 
+import struct
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ports.ingest import CommitUnknown, UnitPoisoned
 from storage.faults import CLIENT_SIDE, CommitInDoubt
 from storage.queries import sql
+from storage.unit.copy_format import encode_rows
 from storage.unit.dialogue import UnitNumber, ingest_unit, quarantine_unit
 from storage.unit.locks import locked_rows
 from storage.unit.packing import pack
@@ -111,14 +113,17 @@ async def drive(unit: Generator[Statement, Rows, T], connection: Connection) -> 
 async def send(statement: Statement, connection: Connection) -> Rows:
     """Send one statement of a unit, and return the rows that it returns. Runs in asyncio.
 
-    Raises UnitPoisoned for a value that the driver cannot encode for COPY; for SQL the driver has
-    an error of its own.
+    Raises UnitPoisoned for a value that cannot be encoded for COPY; for SQL the driver has an error
+    of its own.
     """
     if not isinstance(statement, Copy):
         return await connection.fetch(sql(statement.name), *pack(statement))
-    columns, rows = statement.args
+    names, columns = statement.args
     try:
-        await connection.copy_records_to_table(statement.table, records=rows, columns=columns)
-    except (TypeError, OverflowError, UnicodeError) as error:
+        rows = encode_rows(names, columns)
+    except (TypeError, AttributeError, ValueError, struct.error) as error:
         raise UnitPoisoned(CLIENT_SIDE, str(error)) from error
+    # The driver takes bytes for the name of a file.
+    source: Any = memoryview(rows)
+    await connection.copy_to_table(statement.table, source=source, columns=names, format="binary")
     return ()

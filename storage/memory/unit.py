@@ -73,9 +73,10 @@ class UnitStatements:
         """
         method: Callable[..., Rows] = getattr(self, statement.name)
         if isinstance(statement, Copy):
-            columns, rows = statement.args
-            _refuse_unsendable([list(row) for row in rows])
-            return method([dict(zip(columns, row, strict=True)) for row in rows])
+            names, columns = statement.args
+            _refuse_unsendable(columns)
+            rows = zip(*columns, strict=True)
+            return method([dict(zip(names, row, strict=True)) for row in rows])
         _refuse_unsendable(statement.args)
         names = PARAMETERS[statement.name].names
         if names:

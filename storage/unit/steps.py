@@ -40,7 +40,7 @@ class Statement(NamedTuple):
 class Copy(Statement):
     """Rows for one table, which go by binary COPY instead of a block of SQL. It returns no rows.
 
-    Its arguments are the names of the columns, and the rows. Other columns get their defaults.
+    Its arguments are the names of the columns, and the columns. Others get their defaults.
     """
 
     __slots__ = ()
@@ -49,7 +49,7 @@ class Copy(Statement):
     def into(table: str, **values: list[Any]) -> Copy:
         """Return a COPY of these columns, of equal length. One of nothing but nulls is left out."""
         kept = {name: column for name, column in values.items() if nullable(column)}
-        return Copy(f"append_{table}", (tuple(kept), list(zip(*kept.values(), strict=True))))
+        return Copy(f"append_{table}", (tuple(kept), tuple(kept.values())))
 
     @property
     def table(self) -> str:

@@ -80,8 +80,9 @@ class Dialogue:
                 assert name not in self.said
                 self.said[name] = args
                 if isinstance(statement, Copy):
-                    names, copied = args
-                    self.copied[name] = [dict(zip(names, row, strict=True)) for row in copied]
+                    names, columns = args
+                    rows = zip(*columns, strict=True)
+                    self.copied[name] = [dict(zip(names, row, strict=True)) for row in rows]
                 rows = self.answers[name] if name in self.answers else self._answer(name)
         except StopIteration as end:
             return [[said(result) for result in receipt.results] for receipt in end.value]
