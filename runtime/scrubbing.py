@@ -14,6 +14,7 @@ from __future__ import annotations
 import html
 import re
 from base64 import b64encode
+from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -55,20 +56,21 @@ class Scrubber:
         parts = _parts_of(secret or "")
         longest = max(map(len, parts), default=0)
         self._margin = longest * _LONGEST_FORM + _SPARE
-        self._plain = _any_of(_plain_forms(parts), re.IGNORECASE)
-        cores = {
+        self._forms = _plain_forms(parts)
+        self._cores = {
             form
             for part in _with_encoded(parts)
             for core in _base64_cores(part)
             for form in _cases_of(core)
         }
-        self._base64 = _any_of(cores)
+        self._marks = {_mark_of(form) for form in self._forms}
+        self._base64_marks = {core.lower() for core in self._cores}
         shortest = [len(part.decode("utf-8", "surrogatepass")) for part in parts]
-        self._shortest = min([*shortest, *map(len, cores)], default=0)  # in characters
+        self._shortest = min([*shortest, *map(len, self._cores)], default=0)  # in characters
 
     def text(self, text: str) -> str:
         """Return the text without the secret."""
-        if self._plain is None or len(text) < self._shortest:
+        if not self._forms or len(text) < self._shortest:
             return text
         data = text.encode("utf-8", "surrogatepass")
         spans = self._spans(data)
@@ -87,7 +89,7 @@ class Scrubber:
 
     def _spans(self, data: bytes) -> list[_Span]:
         """Return the places of the secret in the data, in order and not overlapping."""
-        if self._plain is None:
+        if not self._forms:
             return []
         found: list[_Span] = []
         view: _View | None = _View(data, range(len(data)), range(1, len(data) + 1))
@@ -99,11 +101,23 @@ class Scrubber:
         return _merged(found)
 
     def _spans_in(self, view: _View) -> Iterator[_Span]:
-        for start, end in _matches(self._plain, view.text):
-            yield view.place(start, end)
+        if _has_any(view.text, self._marks):
+            for start, end in _matches(self._plain, view.text):
+                yield view.place(start, end)
         standard = view.text.translate(_TO_STANDARD_BASE64)
-        for start, end in _matches(self._base64, standard):
-            yield view.place(*_widened(standard, start, end))
+        if _has_any(standard, self._base64_marks):
+            for start, end in _matches(self._base64, standard):
+                yield view.place(*_widened(standard, start, end))
+
+    # A pattern takes longer to compile than all the rest of a poll, and most answers need none.
+
+    @cached_property
+    def _plain(self) -> re.Pattern[bytes]:
+        return _any_of(self._forms, re.IGNORECASE)
+
+    @cached_property
+    def _base64(self) -> re.Pattern[bytes]:
+        return _any_of(self._cores)
 
 
 class _View(NamedTuple):
@@ -220,14 +234,20 @@ def _cases_of(core: bytes) -> tuple[bytes, ...]:
     return core, core.lower(), capitals, capitals.replace(b"+", b"/")
 
 
-def _any_of(forms: Iterable[bytes], flags: int = 0) -> re.Pattern[bytes] | None:
+def _mark_of(form: bytes) -> bytes:
+    """Return what stands in every text that has this form, in small letters."""
+    return max(_SEPARATORS.split(form), key=len).lower()
+
+
+def _has_any(text: bytes, marks: Iterable[bytes]) -> bool:
+    lowered = text.lower()
+    return any(mark in lowered for mark in marks)
+
+
+def _any_of(forms: Iterable[bytes], flags: int = 0) -> re.Pattern[bytes]:
     """Return a pattern that finds every occurrence, overlapping ones too."""
     alternatives = sorted((form for form in forms if form), key=lambda form: (-len(form), form))
-    return (
-        re.compile(b"(?=(" + b"|".join(map(_pattern_of, alternatives)) + b"))", flags)
-        if alternatives
-        else None
-    )
+    return re.compile(b"(?=(" + b"|".join(map(_pattern_of, alternatives)) + b"))", flags)
 
 
 def _pattern_of(form: bytes) -> bytes:
@@ -249,8 +269,8 @@ def _pattern_of(form: bytes) -> bytes:
 # Spans
 
 
-def _matches(pattern: re.Pattern[bytes] | None, text: bytes) -> Iterator[_Span]:
-    return iter(()) if pattern is None else (match.span(1) for match in pattern.finditer(text))
+def _matches(pattern: re.Pattern[bytes], text: bytes) -> Iterator[_Span]:
+    return (match.span(1) for match in pattern.finditer(text))
 
 
 def _widened(text: bytes, start: int, end: int) -> _Span:
