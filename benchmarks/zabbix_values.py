@@ -46,7 +46,7 @@ class Amounts(NamedTuple):
     seconds: float
 
 
-FULL: Final = Amounts(values=400_000, seconds=20.0)
+FULL: Final = Amounts(values=400_000, seconds=40.0)
 QUICK: Final = Amounts(values=200_000, seconds=8.0)
 
 
