@@ -37,6 +37,7 @@ GOLDEN_RATIO = 0.618033988749895
 SERIES_RATIO = 0.41421356
 # The fractional part of the square root of 2. It spreads evenly, and independently of the phases.
 LATE_RATIO = 0.4142135623730951
+LATE_ROOT = 6  # the k-th root puts k / (k - 1) times the regular starts into the first seconds
 MAX_MARGIN_SECONDS = 0.25
 JITTER_SHARE = 0.2  # of the margin
 DEADLINE_SHARE = 0.8
@@ -147,11 +148,12 @@ def late_start(now: datetime, place: Place) -> Start:
     start is spread over the rest of the slot. Then `leaves_enough_of_slot` is false, and the slot
     is only recorded as missed.
 
-    The share of the time to wait is the square root of a spread number. Many workspaces have little
-    time left, so that early seconds would be crowded; the square root moves starts later to make up
-    for this, and a second then holds about twice the regular starts. The spread has a ratio of its
-    own: with the phases' ratio, the length of the time and the share to wait would go together. It
-    is that of the ordinal for an explicit offset too, so equal offsets are late apart.
+    The share of the time to wait is a root of a spread number. Many workspaces have little time
+    left, so that early seconds would be crowded; the root moves starts later to make up for this.
+    With the regular starts that follow, a second then holds at most twice starts_bound. The spread
+    has a ratio of its own: with the phases' ratio, the length of the time and the share to wait
+    would go together. It is that of the ordinal for an explicit offset too, so equal offsets are
+    late apart.
     """
     coming = next_start(now, place)
     present = slot_of(now, place)
@@ -159,7 +161,8 @@ def late_start(now: datetime, place: Place) -> Start:
         return coming
     left = coming.slot_start_at - now
     room = left - timedelta(seconds=place.interval * ROOM_SHARE)
-    wait = math.sqrt(_spread(place.ordinal, LATE_RATIO)) * (room if room > timedelta(0) else left)
+    share = _spread(place.ordinal, LATE_RATIO) ** (1 / LATE_ROOT)
+    wait = share * (room if room > timedelta(0) else left)
     # In the last microseconds of the slot the wait is rounded up to its end.
     return Start(present, now + min(wait, left - timedelta(microseconds=1)))
 
