@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.processes.passage import find_passage
-from tests.processes.traced import drop_unknown_settings
+from tests.processes.traced import drop_unknown_settings, settings_source
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -34,3 +34,12 @@ def test_settings_that_a_checkout_lacks_are_dropped(monkeypatch: pytest.MonkeyPa
     left = {name for name in os.environ if name.startswith("LASTHEARD_")}
     assert left >= {"LASTHEARD_DSN", "LASTHEARD_SECRET_A"}
     assert "LASTHEARD_PROBE_PORT" not in left
+
+
+def test_this_checkout_knows_the_ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without them the service would take its usual ports, which another may have."""
+    ports = ("LASTHEARD_HTTP_PORT", "LASTHEARD_PROBE_PORT")
+    for name in ports:
+        monkeypatch.setenv(name, "0")
+    drop_unknown_settings(settings_source(ROOT))
+    assert [os.environ.get(name) for name in ports] == ["0", "0"]

@@ -43,13 +43,19 @@ def drop_unknown_settings(source: str) -> None:
             del os.environ[name]
 
 
+def settings_source(root: Path) -> str:
+    """Return the text of all files in which the checkout declares its settings."""
+    files = sorted((root / "lastheard").glob("*settings.py"))
+    return "".join(file.read_text(encoding="utf-8") for file in files)
+
+
 def main() -> None:
     checkout, out, *arguments = sys.argv[1:]
     root = str(Path(checkout).resolve())
     # Instead of this file's folder, so that nothing here hides a module of the checkout.
     sys.path[0] = root
     sys.argv = ["lastheard", *arguments]
-    drop_unknown_settings((Path(root) / "lastheard/settings.py").read_text(encoding="utf-8"))
+    drop_unknown_settings(settings_source(Path(root)))
     from lastheard.__main__ import main as command
 
     if out:
