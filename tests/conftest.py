@@ -39,6 +39,7 @@ from storage.sessions import PostgresSessionStore
 from storage.sign_ins import PostgresSignIns
 from storage.upkeep import PostgresUpkeepStore
 from tests.postgres import VersionAbsent, running_postgres
+from tests.quick_routes import remember_builders
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -87,6 +88,10 @@ class Stores:
     guardrails: GuardrailStore
     sign_ins: PostgresSignIns
     live: PostgresLiveReads
+
+
+def pytest_configure() -> None:
+    remember_builders()
 
 
 @pytest.hookimpl(wrapper=True)
