@@ -13,7 +13,6 @@ import trio
 
 from lastheard.embedded import open_shared, open_supervised
 from lastheard.http_limits import descriptors_wanted
-from lastheard.service import Service
 from lastheard.tracing import open_tracing
 from runtime.descriptors import raise_descriptor_limit
 from runtime.logs import get_logger
@@ -121,6 +120,9 @@ async def until_stopped(main: Callable[[StopSignal], Awaitable[int]]) -> int:
 
 async def serve(settings: Settings) -> int:
     """Run one shard until a signal or a fatal fault. Return the exit code of the process."""
+    # Not above: short commands on the database need no service, which takes longer to load than
+    # all else that they do.
+    from lastheard.service import Service
 
     async def main(signal: StopSignal) -> int:
         raise_descriptor_limit(descriptors_wanted(settings))
