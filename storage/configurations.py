@@ -90,11 +90,15 @@ class Configurations:
         self._kept: OrderedDict[ConfigurationKey, FleetConfiguration] = OrderedDict()
         self._classes = 0
 
-    async def run(self, key: ConfigurationKey, name: str, ask: Ask[T]) -> T:
+    async def run(
+        self, key: ConfigurationKey, name: str, ask: Ask[T], *, keeps_plans: bool = False
+    ) -> T:
         """Return the answer of `ask`, which holds for the configuration that it was given.
 
         `ask` returns None if the rows that it read have other `changes`. Then it is asked again,
         in a transaction that begins with the reading of the configuration. `name` is for traces.
+        `keeps_plans` is as in Database.run, for what `ask` does: the configuration is read by a
+        connection that plans anew.
         """
 
         async def work(connection: Connection, kept: FleetConfiguration | None) -> T | None:
@@ -108,7 +112,10 @@ class Configurations:
 
         kept = self.find(key)
         found = await self._database.run(
-            lambda connection: work(connection, kept), name=name, in_transaction=False
+            lambda connection: work(connection, kept),
+            name=name,
+            in_transaction=False,
+            keeps_plans=keeps_plans and kept is not None,
         )
         if found is None:
             found = await self._database.run(

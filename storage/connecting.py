@@ -26,14 +26,17 @@ if TYPE_CHECKING:
 OLDEST_MAJOR: Final = 15
 TRANSACTION_TIMEOUT_SINCE: Final = 17
 # The planner then has one way to find the rows of given keys: one look into the index for each. So
-# a plan that was made while the tables were empty is right for any fleet. They are set here rather
-# than sent with the login, so that a pooler cannot drop them.
-_KEEP_PLANS: Final = (
-    "SET plan_cache_mode = force_generic_plan",
-    "SET enable_seqscan = off",
-    "SET enable_hashjoin = off",
-    "SET enable_mergejoin = off",
-)
+# a plan that was made while the tables were empty is right for any fleet. They are set after the
+# login rather than sent with it, so that a pooler cannot drop them.
+_KEPT_PLANS: Final = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+}
+KEEP_PLANS: Final = "; ".join(f"SET {name} = {value}" for name, value in _KEPT_PLANS.items())
+PLAN_ANEW: Final = "; ".join(f"RESET {name}" for name in _KEPT_PLANS)
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class SessionBounds:
     """Limits that the server enforces in every session of one Database. Times in seconds.
 
     `keeps_plans`: each statement is planned once, for a join by primary keys (docs/decisions/0037).
+    A connection can change later: KEEP_PLANS, PLAN_ANEW.
     """
 
     application_name: str
@@ -85,7 +89,7 @@ class SessionBounds:
         """
         statements = [_compare(self._timeouts)]
         if self.keeps_plans:
-            statements += _KEEP_PLANS
+            statements.append(KEEP_PLANS)
         if watch_client:
             # A backend that works for a vanished client keeps its locks, so let it check for its
             # client.

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from storage.connecting import open_session, server_version
+from storage.connecting import KEEP_PLANS, PLAN_ANEW, open_session, server_version
 from storage.driver_errors import FAILURES
 from storage.faults import DatabaseRefused
 from storage.hosts import each_host
@@ -48,10 +48,11 @@ class DatabaseCounts:
 
 
 class PooledConnection(NamedTuple):
-    """A connection, and the pool's generation in which it was opened."""
+    """A connection, the pool's generation in which it was opened, and whether it keeps plans."""
 
     connection: Connection
     generation: int
+    keeps_plans: bool
 
 
 class ConnectionPool:
@@ -64,14 +65,20 @@ class ConnectionPool:
         counts: DatabaseCounts,
         family: list[ConnectionPool],
         timeouts: Timeouts,
+        size: int,
     ) -> None:
-        """`family`: all pools on the same server; this one joins them."""
+        """`family`: all pools on the same server; this one joins them.
+
+        No more than `size` connections are opened for the sake of their plans.
+        """
         self._dsn = dsn
         self._bounds = bounds
         self._counts = counts
         self._timeouts = timeouts
         self._hosts: list[str] = []  # of the DSN; the one that accepted last is first
         self._idle: list[PooledConnection] = []
+        self._size = size
+        self._open = 0  # connections, those that are being opened included
         self._generation = 0
         self._family = family
         self._family.append(self)
@@ -83,17 +90,53 @@ class ConnectionPool:
         """Return the number of idle connections."""
         return len(self._idle)
 
-    async def obtain(self) -> PooledConnection:
-        """Return an idle connection, or open one."""
-        while self._idle:
-            pooled = self._idle.pop()
-            if self._is_usable(pooled):
-                return pooled
+    async def obtain(self, *, keeps_plans: bool = False) -> PooledConnection:
+        """Return a connection that keeps its plans or does not; see SessionBounds.
+
+        An idle one of that kind is taken first. Else one is opened. If there are `size` already, an
+        idle one of the other kind changes: that takes a round trip. Raises as `open` does.
+        """
+        wanted = keeps_plans or self._bounds.keeps_plans
+        pooled = self._take_idle(wanted) or await self.open()
+        return pooled if pooled.keeps_plans is wanted else await self._switch(pooled)
+
+    def _take_idle(self, keeps_plans: bool) -> PooledConnection | None:
+        """Return an idle connection, if possible of that kind; None if one is to be opened."""
+        for pooled in [each for each in self._idle if not self._is_usable(each)]:
+            self._idle.remove(pooled)
             self.terminate(pooled)
-        return await self.open()
+        for place in range(len(self._idle) - 1, -1, -1):
+            if self._idle[place].keeps_plans is keeps_plans:
+                return self._idle.pop(place)
+        return self._idle.pop() if self._idle and self._open >= self._size else None
+
+    async def _switch(self, pooled: PooledConnection) -> PooledConnection:
+        """Let the connection keep its plans from now on, or plan anew. Raises the driver's errors.
+
+        If that fails, nobody knows what the session does, so the connection is terminated.
+        """
+        keeps_plans = not pooled.keeps_plans
+        try:
+            await pooled.connection.execute(KEEP_PLANS if keeps_plans else PLAN_ANEW)
+        except FAILURES:
+            self.terminate(pooled)
+            self.expire()
+            raise
+        except BaseException:
+            self.terminate(pooled)
+            raise
+        return pooled._replace(keeps_plans=keeps_plans)
 
     async def open(self) -> PooledConnection:
         """Open a connection. Raises the driver's errors, or DatabaseRefused."""
+        self._open += 1
+        try:
+            return await self._open_session()
+        except BaseException:
+            self._open -= 1
+            raise
+
+    async def _open_session(self) -> PooledConnection:
         generation = self._generation
         try:
             self._hosts = self._hosts or each_host(self._dsn)
@@ -111,7 +154,7 @@ class ConnectionPool:
             raise
         self._counts.opened += 1
         self.server_version = server_version(connection)
-        return PooledConnection(connection, generation)
+        return PooledConnection(connection, generation, self._bounds.keeps_plans)
 
     def give_back(self, pooled: PooledConnection) -> None:
         """Keep a connection whose session is in order, or terminate it if it is useless."""
@@ -121,6 +164,7 @@ class ConnectionPool:
             self._idle.append(pooled)
 
     def terminate(self, pooled: PooledConnection) -> None:
+        self._open -= 1
         self._counts.terminated += 1
         pooled.connection.terminate()
 
@@ -146,6 +190,7 @@ class ConnectionPool:
             pooled = self._idle.pop()
             try:
                 await pooled.connection.close(timeout=1)
+                self._open -= 1
             except FAILURES:
                 self.terminate(pooled)
 

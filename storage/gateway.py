@@ -111,6 +111,7 @@ class Database:
             self._counts,
             [] if family is None else family,
             timeouts,
+            pool_size,
         )
         self._transactions = Transactions(
             self._pool, self._counts, cleanup_seconds=timeouts.cleanup
@@ -125,20 +126,21 @@ class Database:
         in_transaction: bool = True,
         readonly: bool = False,
         fresh: bool = False,
+        keeps_plans: bool = False,
     ) -> T:
         """Run `work` and return its answer.
 
         `work` is an asyncio coroutine function that awaits the connection and nothing else. It runs
         in a transaction unless `in_transaction` is false. `readonly` gives one consistent snapshot.
-        `fresh` opens a new connection for the call. `name` is for traces, if the function's says
-        too little. After a deadlock or a serialization failure the
-        whole work runs again. Without a transaction the work must be repeatable: if a connection
-        breaks, nobody knows whether its last statement took effect.
+        `fresh` opens a new connection for the call. `keeps_plans` takes one that plans each
+        statement once: for work of which every statement looks rows up by given keys
+        (SessionBounds). `name` is for traces, if the function's says too little. After a deadlock
+        or a serialization failure the whole work runs again. Without a transaction the work must be
+        repeatable: if a connection breaks, nobody knows whether its last statement took effect.
 
         Raises DatabaseAway (CommitInDoubt is one), DatabaseRefused or UnitPoisoned. Cancellable: it
         then returns within the time for cleanup. If a COMMIT had been sent and is answered within
-        that
-        time, it returns the answer of `work`.
+        that time, it returns the answer of `work`.
         """
         self._require_open()
         self._counts.calls += 1
@@ -148,7 +150,7 @@ class Database:
             with trio.move_on_after(deadline_seconds):
                 await self._take_slot()
                 try:
-                    result: T = await perform(work, begin, fresh=fresh)
+                    result: T = await perform(work, begin, fresh=fresh, keeps_plans=keeps_plans)
                     return result
                 finally:
                     self._slots.release()

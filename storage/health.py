@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from storage.configurations import FleetConfiguration
     from storage.gateway import Connection, Database
 
+# They look rows up by given keys alone, so their plans are kept.
+KEPT_PLANS: Final = frozenset({"page_of_workspace", "page_of_keys"})
 _UNHEARD = frozenset({State.AWAITING_FIRST_DATA, State.CONFIGURED_NO_DATA})
 
 # by whether states or silence choose the devices, and whether all devices are counted
@@ -81,15 +83,29 @@ class HealthStatements:
         """
         by_state = query.states is not None or query.order == "silence"
         name = _PAGES[by_state, query.with_counts]
+        if name == "page_by_device" and allowed and len(allowed) == 1 and not _is_filtered(query):
+            name = "page_of_workspace"
+        wanted = _page_parameters(query)
+        return await self._read_page(name, allowed, query, wanted)
+
+    async def _read_page(
+        self,
+        name: str,
+        allowed: Sequence[str] | None,
+        query: HealthQuery,
+        parameters: Mapping[str, Any],
+    ) -> ReadPage:
+        """Return the page of a statement with these parameters beside those of the fleet."""
 
         async def ask(connection: Connection, kept: FleetConfiguration) -> ReadPage | None:
-            wanted = {**fleet_parameters(allowed, kept, query.now), **_page_parameters(query)}
+            wanted = {**fleet_parameters(allowed, kept, query.now), **parameters}
             rows = await connection.fetch(*picked(name, wanted))
             if rows[0]["changes"] != kept.changes:
                 return None
             return ReadPage(_to_page(rows, kept), kept.changes)
 
-        return await self._configurations.run(configuration_key(allowed, query), name, ask)
+        key = configuration_key(allowed, query)
+        return await self._configurations.run(key, name, ask, keeps_plans=name in KEPT_PLANS)
 
     async def count(
         self, allowed: Sequence[str] | None, query: HealthQuery, *, by_workspace: bool
@@ -157,19 +173,11 @@ class HealthStatements:
         With counts of the same snapshot if the query wants counts.
         """
         name = "page_of_keys_counted" if query.with_counts else "page_of_keys"
-
-        async def ask(connection: Connection, kept: FleetConfiguration) -> ReadPage | None:
-            wanted = {
-                **fleet_parameters(allowed, kept, query.now),
-                "key_workspaces": [key.workspace_id for key in keys],
-                "key_devices": [key.device_id for key in keys],
-            }
-            rows = await connection.fetch(*picked(name, wanted))
-            if rows[0]["changes"] != kept.changes:
-                return None
-            return ReadPage(_to_page(rows, kept), kept.changes)
-
-        return await self._configurations.run(configuration_key(allowed, query), name, ask)
+        wanted = {
+            "key_workspaces": [key.workspace_id for key in keys],
+            "key_devices": [key.device_id for key in keys],
+        }
+        return await self._read_page(name, allowed, query, wanted)
 
     def devices_of(self, allowed: Sequence[str] | None, query: HealthQuery) -> int | None:
         """Return how many devices the fleet had when it was last asked about; None: not known."""
@@ -233,11 +241,10 @@ def _page_parameters(query: HealthQuery) -> dict[str, Any]:
     states = None if query.states is None else [state.value for state in query.states]
     silence = query.order == "silence"
     after = query.after
-    is_filtered = query.devices != DeviceFilter() or query.device_id is not None
     return {
         "states": states,
         "with_unheard": query.states is None or not _UNHEARD.isdisjoint(query.states),
-        "is_filtered": is_filtered,
+        "is_filtered": _is_filtered(query),
         "by_silence": silence,
         "after_since": after.since if after and silence else None,
         "after_workspace_id": after and after.workspace_id,
@@ -246,6 +253,10 @@ def _page_parameters(query: HealthQuery) -> dict[str, Any]:
         "device_id": query.device_id,
         **filter_parameters(query.devices),
     }
+
+
+def _is_filtered(query: HealthQuery) -> bool:
+    return query.devices != DeviceFilter() or query.device_id is not None
 
 
 def filter_parameters(devices: DeviceFilter) -> dict[str, Any]:

@@ -8,7 +8,8 @@ instance, the others must still have theirs:
 - `ingest`: the ingest actor. A connection for each writer, because each has one unit in flight.
   They keep the plans of their few statements, which all join by primary key.
 - `collecting`: cycles, leases, configuration, partitions.
-- `api`: reads and commands of requests, and their keys.
+- `api`: reads and commands of requests, and their keys. Some of them keep the plans of pages that
+  are read by keys (docs/decisions/0061).
 
 The connection that listens for notices comes on top of these.
 """

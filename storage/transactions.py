@@ -9,6 +9,7 @@ order.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from storage.driver_errors import (
@@ -46,18 +47,25 @@ class Transactions:
         self._cleanup_seconds = cleanup_seconds
 
     async def perform(
-        self, work: Callable[[Connection], Awaitable[T]], begin: str | None, *, fresh: bool
+        self,
+        work: Callable[[Connection], Awaitable[T]],
+        begin: str | None,
+        *,
+        fresh: bool,
+        keeps_plans: bool = False,
     ) -> T:
         """Do the work in a transaction that starts with `begin` (WRITE, READ), or in none.
 
-        After a deadlock, a serialization failure or a stale plan the whole work runs again. Raises
-        our exceptions instead of the driver's.
+        After a deadlock, a serialization failure or a stale plan the whole work runs again.
+        `keeps_plans`: on a connection that plans each statement once, unless it is a fresh one.
+        Raises our exceptions instead of the driver's.
         """
+        obtain = self._pool.open if fresh else partial(self._pool.obtain, keeps_plans=keeps_plans)
         attempt = 1
         plans_renewed = False
         while True:
             try:
-                return await self._attempt(work, begin, fresh=fresh)
+                return await self._attempt(work, begin, await obtain())
             except RERUN as error:
                 if attempt == MAX_ATTEMPTS:
                     raise self._counts.note(translate(error)) from error
@@ -71,9 +79,11 @@ class Transactions:
             self._counts.reruns += 1
 
     async def _attempt(
-        self, work: Callable[[Connection], Awaitable[T]], begin: str | None, *, fresh: bool
+        self,
+        work: Callable[[Connection], Awaitable[T]],
+        begin: str | None,
+        pooled: PooledConnection,
     ) -> T:
-        pooled = await self._pool.open() if fresh else await self._pool.obtain()
         connection = pooled.connection
         try:
             if begin is not None:

@@ -53,11 +53,14 @@ LEFT JOIN providers p ON p.workspace_id = c.workspace_id AND p.provider_id = c.p
 -- part: health_moment
 -- The instant is given (now), or read after the snapshot was taken, so that nothing seen is younger.
 -- `changes` is as in list_threshold_classes: it tells whether the configuration has changed since.
+-- With a kept plan, too, only the wanted workspaces are read: of two branches, one is not executed.
 moment AS MATERIALIZED (
     SELECT coalesce(:now::timestamptz, clock_timestamp()) AS evaluated_at
 ), stamp AS MATERIALIZED (
-    SELECT coalesce(sum(v.config_version), 0)::bigint AS changes
-    FROM workspaces v WHERE :workspaces::text[] IS NULL OR v.workspace_id = ANY (:workspaces)
+    SELECT coalesce(sum(config_version), 0)::bigint AS changes
+    FROM (SELECT config_version FROM workspaces WHERE workspace_id = ANY (:workspaces::text[])
+          UNION ALL
+          SELECT config_version FROM workspaces WHERE :workspaces IS NULL) AS wanted
 )
 
 -- part: health_limits
@@ -238,6 +241,19 @@ page AS MATERIALIZED (
     LIMIT :limit
 )
 
+-- part: keys_of_workspace
+-- The same for at most one workspace and without filters: for any parameters, one part of the
+-- primary key's index in its order.
+page AS MATERIALIZED (
+    SELECT d.workspace_id, d.device_id, d.provider_id, 'epoch'::timestamptz AS rank
+    FROM devices d
+    WHERE d.retired_at IS NULL AND d.workspace_id = (:rows_of::text[])[1]
+      AND (d.workspace_id, d.device_id)
+          > (coalesce(:after_workspace_id::text, ''), coalesce(:after_device_id::text, ''))
+    ORDER BY d.workspace_id, d.device_id
+    LIMIT :limit
+)
+
 -- part: keys_by_state
 -- A scan of device_state alone leaves the devices that may have one of the states (null: any). Those
 -- that have it for sure are in order without a look at the device, so only the first of them are
@@ -334,11 +350,62 @@ page AS MATERIALIZED (
     SELECT d.workspace_id, d.device_id, d.provider_id, given.place AS rank
     FROM unnest(:key_workspaces::text[], :key_devices::text[]) WITH ORDINALITY
         AS given (workspace_id, device_id, place)
-    JOIN devices d ON d.workspace_id = given.workspace_id AND d.device_id = given.device_id
-    WHERE d.retired_at IS NULL
+    CROSS JOIN LATERAL (
+        SELECT * FROM devices d
+        WHERE d.workspace_id = given.workspace_id AND d.device_id = given.device_id
+          AND d.retired_at IS NULL
+        OFFSET 0
+    ) AS d
+)
+
+-- part: marked_page
+-- The page's rows with what was refused of each in the last two hours. `is_first` and
+-- `is_first_of_connection` mark one row of each workspace and of each connection.
+marked AS MATERIALIZED (
+    SELECT page.*, f.refused_signals, row_number() OVER (PARTITION BY workspace_id) = 1 AS is_first,
+           row_number() OVER (PARTITION BY workspace_id, provider_id) = 1 AS is_first_of_connection
+    FROM page LEFT JOIN LATERAL (
+        SELECT json_object_agg(r.signal, r.occurrences) AS refused_signals
+        FROM (
+            SELECT l.signal, sum(l.occurrences) AS occurrences
+            FROM rejections l
+            WHERE l.workspace_id = page.workspace_id AND l.device_id = page.device_id
+              AND l.signal IS NOT NULL
+              AND l.hour >= (SELECT evaluated_at FROM moment) - interval '2 hours'
+            GROUP BY l.signal
+        ) AS r
+    ) AS f ON true
+)
+
+-- part: marked_page_in_order
+-- The same for a plan that is kept. It may have been made for an empty table, for which all indexes
+-- seem equal; but only rejections_device_index has the rows of a device in this order.
+marked AS MATERIALIZED (
+    SELECT page.*, f.refused_signals, row_number() OVER (PARTITION BY workspace_id) = 1 AS is_first,
+           row_number() OVER (PARTITION BY workspace_id, provider_id) = 1 AS is_first_of_connection
+    FROM page LEFT JOIN LATERAL (
+        SELECT json_object_agg(r.signal, r.occurrences) AS refused_signals
+        FROM (
+            SELECT l.signal, sum(l.occurrences) AS occurrences
+            FROM (
+                SELECT signal, occurrences
+                FROM rejections
+                WHERE (workspace_id, device_id) <= (page.workspace_id, page.device_id)
+                  AND (workspace_id, device_id, hour)
+                      >= (page.workspace_id, page.device_id,
+                          (SELECT evaluated_at FROM moment) - interval '2 hours')
+                  AND signal IS NOT NULL
+                ORDER BY workspace_id, device_id, hour
+                OFFSET 0
+            ) AS l
+            GROUP BY l.signal
+        ) AS r
+    ) AS f ON true
 )
 
 -- part: facts_of_page
+-- Each row of a page is looked up by its keys: OFFSET 0 leaves no other way, whatever the planner
+-- expects.
 -- What is known of a connection stands in one of its rows only (is_first_of_connection), and what is
 -- known of a workspace's collector in one of the workspace's rows (is_first): four index look-ups,
 -- its newest good cycle, its newest started one, the start before that slot and the newest unknown
@@ -346,11 +413,7 @@ page AS MATERIALIZED (
 -- a new owner may not have begun one yet. Not joined from a table of collectors: the planner expects
 -- one row of it and loops over all. OFFSET 0 keeps the condition inside, so that other rows look up
 -- nothing.
-marked AS MATERIALIZED (
-    SELECT page.*, row_number() OVER (PARTITION BY workspace_id) = 1 AS is_first,
-           row_number() OVER (PARTITION BY workspace_id, provider_id) = 1 AS is_first_of_connection
-    FROM page
-), facts AS (
+facts AS (
     SELECT page.rank, d.*, s.version, n.document, s.last_update_received_at,
            nullif(s.last_observed_at, '-infinity') AS last_observed_at,
            s.last_changed_at, s.statement, s.statement_begun_at, s.statement_at,
@@ -361,25 +424,25 @@ marked AS MATERIALIZED (
            c.roster_begun_at, c.roster_at, c.not_asked_at, c.stream_status, c.stream_changed_at,
            c.stream_fault, c.stream_fault_detail, c.stream_down_since, c.data_at,
            c.data_device_id, c.other_data_at, c.readable_at, c.unreadable_at, c.sender_at,
-           page.is_first, page.is_first_of_connection, f.refused_signals, o.*
+           page.is_first, page.is_first_of_connection, page.refused_signals, o.*
     FROM marked page
-    JOIN devices d USING (workspace_id, device_id)
-    JOIN device_state s USING (workspace_id, device_id)
-    JOIN snapshots n USING (workspace_id, device_id)
-    LEFT JOIN connection_state c
-        ON c.workspace_id = d.workspace_id AND c.provider_id = d.provider_id
-       AND page.is_first_of_connection
+    CROSS JOIN LATERAL (
+        SELECT * FROM devices
+        WHERE workspace_id = page.workspace_id AND device_id = page.device_id OFFSET 0
+    ) AS d
+    CROSS JOIN LATERAL (
+        SELECT * FROM device_state
+        WHERE workspace_id = page.workspace_id AND device_id = page.device_id OFFSET 0
+    ) AS s
+    CROSS JOIN LATERAL (
+        SELECT document FROM snapshots
+        WHERE workspace_id = page.workspace_id AND device_id = page.device_id OFFSET 0
+    ) AS n
     LEFT JOIN LATERAL (
-        SELECT json_object_agg(r.signal, r.occurrences) AS refused_signals
-        FROM (
-            SELECT l.signal, sum(l.occurrences) AS occurrences
-            FROM rejections l
-            WHERE l.workspace_id = d.workspace_id AND l.device_id = d.device_id
-              AND l.signal IS NOT NULL
-              AND l.hour >= (SELECT evaluated_at FROM moment) - interval '2 hours'
-            GROUP BY l.signal
-        ) AS r
-    ) AS f ON true
+        SELECT * FROM connection_state
+        WHERE workspace_id = page.workspace_id AND provider_id = page.provider_id
+          AND page.is_first_of_connection OFFSET 0
+    ) AS c ON true
     LEFT JOIN LATERAL (
         SELECT good.ended_at AS last_good_cycle_at, newest.started_at AS last_cycle_started_at,
                newest.outcome AS last_cycle_outcome, newest.slot_start_at AS last_slot_start_at,
@@ -420,8 +483,14 @@ marked AS MATERIALIZED (
                   ORDER BY r.rejection_id DESC LIMIT 100) AS u
             WHERE u.external_id IS NOT NULL
         ) AS unknown ON true
-        LEFT JOIN leases l ON l.resource = 'workspace:' || k.workspace_id
-        LEFT JOIN heartbeats h ON h.shard_id = l.shard_id AND h.epoch = l.epoch
+        LEFT JOIN LATERAL (
+            SELECT shard_id, epoch FROM leases
+            WHERE resource = 'workspace:' || k.workspace_id OFFSET 0
+        ) AS l ON true
+        LEFT JOIN LATERAL (
+            SELECT expires_at, statistics FROM heartbeats
+            WHERE shard_id = l.shard_id AND epoch = l.epoch OFFSET 0
+        ) AS h ON true
     ) AS o ON true
 )
 
@@ -431,6 +500,22 @@ WITH
 -- use: health_moment
 ,
 -- use: keys_by_device
+,
+-- use: marked_page
+,
+-- use: facts_of_page
+SELECT moment.evaluated_at, stamp.changes, facts.*
+FROM moment CROSS JOIN stamp LEFT JOIN facts ON true
+ORDER BY facts.rank, facts.workspace_id, facts.device_id;
+
+-- name: page_of_workspace
+-- page_by_device for one workspace and without filters. Its plan is kept: docs/decisions/0061.
+WITH
+-- use: health_moment
+,
+-- use: keys_of_workspace
+,
+-- use: marked_page_in_order
 ,
 -- use: facts_of_page
 SELECT moment.evaluated_at, stamp.changes, facts.*
@@ -448,6 +533,8 @@ WITH
 ,
 -- use: keys_by_device
 ,
+-- use: marked_page
+,
 -- use: facts_of_page
 SELECT moment.evaluated_at, stamp.changes, counts.counts,
        pg_snapshot_xmin(pg_current_snapshot())::xid AS as_of, facts.*
@@ -462,6 +549,8 @@ WITH
 -- use: health_limits
 ,
 -- use: keys_by_state
+,
+-- use: marked_page
 ,
 -- use: facts_of_page
 SELECT moment.evaluated_at, stamp.changes, facts.*
@@ -479,6 +568,8 @@ WITH
 ,
 -- use: keys_by_state
 ,
+-- use: marked_page
+,
 -- use: facts_of_page
 SELECT moment.evaluated_at, stamp.changes, counts.counts, facts.*
 FROM moment CROSS JOIN stamp CROSS JOIN counts LEFT JOIN facts ON true
@@ -495,6 +586,8 @@ WITH
 ,
 -- use: keys_written
 ,
+-- use: marked_page
+,
 -- use: facts_of_page
 SELECT moment.evaluated_at, stamp.changes, counts.counts,
        pg_snapshot_xmin(pg_current_snapshot())::xid AS as_of, facts.*
@@ -502,11 +595,13 @@ FROM moment CROSS JOIN stamp CROSS JOIN counts LEFT JOIN facts ON true
 ORDER BY facts.rank, facts.workspace_id, facts.device_id;
 
 -- name: page_of_keys
--- Devices by their keys. One row at least, with the instant.
+-- Devices by their keys. One row at least, with the instant. Its plan is kept, too.
 WITH
 -- use: health_moment
 ,
 -- use: keys_given
+,
+-- use: marked_page_in_order
 ,
 -- use: facts_of_page
 SELECT moment.evaluated_at, stamp.changes, facts.*
@@ -523,6 +618,8 @@ WITH
 -- use: health_counts
 ,
 -- use: keys_given
+,
+-- use: marked_page
 ,
 -- use: facts_of_page
 SELECT moment.evaluated_at, stamp.changes, counts.counts, facts.*

@@ -19,7 +19,7 @@ _PAGES = ("page_by_device", "page_by_device_counted", "page_by_state", "page_by_
 _HEALTH = ("list_threshold_classes", *_PAGES)
 
 
-@drives(*_HEALTH)
+@drives(*_HEALTH, "page_of_workspace")
 async def report_our_health(harness: Harness) -> Any:
     return [await _report(harness, with_counts=each) for each in (True, False)]
 

@@ -124,12 +124,12 @@ async def test_after_a_change_all_share_one_new_count(counted: Counted) -> None:
     await counted.cast.stores.registry.retire_device(WORKSPACE, "bus-1")
     counted.noting.names.clear()
     pages = await counted.load_at_once(AGED)
-    assert set(counted.noting.names) == {"page_by_device", "count_health"}
+    assert set(counted.noting.names) == {"page_of_workspace", "count_health"}
     assert counted.noting.names.count("count_health") == 1
     assert {sum(page.counts.values()) for page in pages} == {2}
     counted.noting.names.clear()
     await counted.load(AGED)
-    assert counted.noting.names == ["page_by_device"]
+    assert counted.noting.names == ["page_of_workspace"]
 
 
 @pytest.mark.parametrize("max_age", [5.0, None])

@@ -16,6 +16,7 @@ from domain.health_state import State, cutoffs, state_of
 from domain.model import Policy, PolicyOverride
 from ports.reads import HealthPage, HealthQuery, WorklistPosition
 from storage.gateway import connect
+from storage.health import HealthStatements
 from storage.queries import sql
 from storage.reads import PostgresReads
 from tests.storage.fixtures import PROVIDER, WORKSPACE, Cast, connection, draft, populate
@@ -139,14 +140,33 @@ async def test_retired_devices_are_left_out_whatever_their_age(
         assert dict(page.counts) == dict.fromkeys(State, 0) | counted
 
 
+# Readings of every fifth device, refused in each of the last hours before noon.
+REFUSALS = """
+    INSERT INTO rejections (workspace_id, device_id, signal, hour, digest, origin, outcome,
+                            occurrences, trace_id)
+    SELECT workspace_id, device_id, CASE number WHEN 0 THEN NULL WHEN 1 THEN 'b' ELSE 'a' END,
+           $1::timestamptz - hours * interval '1 hour',
+           convert_to(concat_ws(' ', device_id, number, hours), 'UTF8'), 'http', 'rejected', 1, ''
+    FROM devices, generate_series(0, 3) AS number, generate_series(0, 3) AS hours
+    WHERE device_id ~ '[05]$'
+"""
+
+
 async def test_a_page_without_counts_has_the_same_devices(cast: Cast, database: Database) -> None:
     await scatter(cast, database)
-    asked: list[dict[str, object]] = [{}, {"order": "silence"}]
-    asked += [{"states": frozenset([State.STALE, State.AWAITING_FIRST_DATA])}]
+    await database.run(lambda link: link.execute(REFUSALS, cast.noon))
+    asked: list[dict[str, object]] = [{}, {"order": "silence"}, {"states": frozenset(State)}]
     for query in asked:
         whole, bare = [await load(cast, **query, with_counts=each) for each in (True, False)]
         assert bare.rows == whole.rows
         assert sum(bare.counts.values()) == 0
+        keys = [WorklistPosition(cast.noon, WORKSPACE, row.device.device_id) for row in bare.rows]
+        asked_again = HealthQuery(now=cast.noon, with_counts=False)
+        read = await HealthStatements(database).load_devices([WORKSPACE], asked_again, keys)
+        assert read.page.rows == whole.rows
+        refused = {row.device.device_id: row.refused_signals for row in bare.rows}
+        assert refused["dev-005"] == {"a": 6, "b": 3}
+        assert refused["dev-006"] == {}
 
 
 @pytest.mark.parametrize("order", ["device", "silence"])
