@@ -13,6 +13,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from domain.health_causes import find_shared_causes
 from domain.health_decision import decide_fresh, decide_late
 from domain.health_evidence import gather_evidence, gather_shared_evidence
 from domain.health_facts import age_seconds
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from domain.health_causes import SharedCauses
     from domain.health_evidence import SharedEvidence
     from domain.health_facts import HealthFacts
     from domain.health_reason import Cause, HealthReason, Party
@@ -69,6 +71,7 @@ class _Limits(NamedTuple):
     thresholds: Thresholds
     cutoffs: Cutoffs
     signal_rules: SignalRules
+    causes: SharedCauses
 
 
 class Judge:
@@ -107,6 +110,11 @@ class Judge:
             evidence=evidence,
         )
 
+    def find_state(self, facts: HealthFacts) -> State:
+        """Return the state of one device: the verdict without its reason."""
+        limits = self._find_limits(facts).cutoffs
+        return state_of(facts.last_update_received_at, facts.device.activated_at, limits)
+
     def decide(self, facts: HealthFacts) -> Decision:
         """Return state and reason of one device: the verdict without its evidence."""
         limits, now = self._find_limits(facts), self._now
@@ -116,7 +124,7 @@ class Judge:
         if state is State.HEALTHY:
             decided = decide_fresh(facts, limits.thresholds, silent_signals)
         else:
-            decided, causes = decide_late(facts, state, limits.thresholds, now)
+            decided, causes = decide_late(facts, state, limits.thresholds, limits.causes, now)
         return Decision(
             state, decided.reason, decided.party, causes, silent_signals, limits.thresholds
         )
@@ -131,7 +139,10 @@ class Judge:
                 facts.workspace, facts.connection, device, lives_on_calls=on_calls
             )
             limits = self._limits[key] = _Limits(
-                thresholds, cutoffs(thresholds, self._now), SignalRules(facts.workspace, thresholds)
+                thresholds,
+                cutoffs(thresholds, self._now),
+                SignalRules(facts.workspace, thresholds),
+                find_shared_causes(facts, thresholds, self._now),
             )
         return limits
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from domain.asking import why_not_asked
 from domain.health_answer import due_seconds, is_since_activation, max_seconds_without_news
@@ -17,7 +17,7 @@ from domain.health_reason import Cause, HealthReason, Party, cause
 from domain.model import FaultClass, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from domain.health_facts import HealthFacts
@@ -51,13 +51,32 @@ _REFUSALS: Final[Mapping[str | None, Party]] = MappingProxyType(
 )
 
 
-def find_causes(facts: HealthFacts, thresholds: Thresholds, now: datetime) -> tuple[Cause, ...]:
+class SharedCauses(NamedTuple):
+    """The causes that are the same for all devices of a connection with equal limits."""
+
+    switched_off: Cause | None
+    backlog: Cause | None
+    of_connection: Sequence[Cause]
+
+
+def find_shared_causes(facts: HealthFacts, thresholds: Thresholds, now: datetime) -> SharedCauses:
+    """Return what find_causes takes for every device with this connection and these limits."""
+    return SharedCauses(
+        _find_switched_off(facts),
+        _find_backlog(facts),
+        _find_connection_causes(facts, thresholds, now),
+    )
+
+
+def find_causes(
+    facts: HealthFacts, thresholds: Thresholds, shared: SharedCauses, now: datetime
+) -> tuple[Cause, ...]:
     """Return every cause that holds now, in the order of the rule. Each reason occurs once."""
     found = (
-        _find_switched_off(facts),
+        shared.switched_off,
         _find_late_collector(facts, now),
-        _find_backlog(facts),
-        *_find_connection_causes(facts, thresholds, now),
+        shared.backlog,
+        *shared.of_connection,
         _find_refusal(facts, thresholds, now),
         _find_unknown(facts, now),
         _find_silent_sender(facts, thresholds, now),
@@ -172,8 +191,10 @@ def _find_asking_since(facts: HealthFacts) -> datetime | None:
     return None if facts.is_pushed else facts.workspace.asking_changed_at
 
 
-def _newest(*instants: datetime | None) -> datetime | None:
-    return max((each for each in instants if each is not None), default=None)
+def _newest(one: datetime | None, other: datetime | None) -> datetime | None:
+    if one is None or other is None:
+        return one or other
+    return max(one, other)
 
 
 def _is_closed_by_us(facts: HealthFacts) -> bool:
@@ -292,9 +313,9 @@ def _find_lost_socket(facts: HealthFacts, now: datetime) -> Cause | None:
 
 def _find_unreadable(facts: HealthFacts, thresholds: Thresholds, now: datetime) -> Cause | None:
     record = facts.connection_record
-    limit = max_seconds_without_news(facts, thresholds)
     if not is_later(record.unreadable_at, record.readable_at):
         return None
+    limit = max_seconds_without_news(facts, thresholds)
     if not is_within(record.unreadable_at, limit, now):
         return None
     detail = "nothing that came could be read"
@@ -309,6 +330,8 @@ def _find_refusal(facts: HealthFacts, thresholds: Thresholds, now: datetime) -> 
 
     It holds for the larger of the stale threshold and due.
     """
+    if facts.last_rejected_at is None and facts.last_outdated_at is None:
+        return None
     limit = max_seconds_without_news(facts, thresholds)
     rejected_at = _newest_unaccepted(facts, facts.last_rejected_at, limit, now)
     outdated_at = _newest_unaccepted(facts, facts.last_outdated_at, limit, now)
@@ -336,9 +359,9 @@ def _find_unknown(facts: HealthFacts, now: datetime) -> Cause | None:
     Rosters are asked rarely: a later answer of the provider that is at most due old confirms the
     statement, since it would have cancelled it.
     """
-    record = facts.connection_record
     if facts.statement not in {"left_out", "error"}:
         return None
+    record = facts.connection_record
     if not is_since_activation(facts, facts.statement_begun_at):
         return None
     if not is_later(facts.statement_begun_at, facts.last_update_received_at):

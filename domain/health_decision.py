@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Sequence
     from datetime import datetime
 
+    from domain.health_causes import SharedCauses
     from domain.health_facts import HealthFacts
     from domain.thresholds import Thresholds
 
@@ -40,16 +41,17 @@ def decide_fresh(
 
 
 def decide_late(
-    facts: HealthFacts, state: State, thresholds: Thresholds, now: datetime
+    facts: HealthFacts, state: State, thresholds: Thresholds, shared: SharedCauses, now: datetime
 ) -> tuple[Cause, tuple[Cause, ...]]:
     """Return the reason of a device that is not fresh, and all causes that hold now.
 
-    No cause is known of what the legacy system collects: ours are about our own collecting.
+    `shared` are those that it has together with others. No cause is known of what the legacy system
+    collects: ours are about our own collecting.
     """
     if facts.is_of_legacy:
         is_answered = has_legacy_answer(facts, thresholds, now)
         return _decide_silence(state, is_answered=is_answered), ()
-    causes = find_causes(facts, thresholds, now)
+    causes = find_causes(facts, thresholds, shared, now)
     reasons = {each.reason for each in causes}
     is_answered = _is_answered(facts, thresholds, reasons, now)
     # A statement that leaves the device out is an answer of the provider, too.

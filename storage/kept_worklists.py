@@ -15,15 +15,14 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from domain.health_state import State, cutoffs, state_of
-from domain.thresholds import resolve_thresholds
+from domain.health import Judge
+from domain.health_state import State
 from ports.reads import MAX_COUNTS_AGE_SECONDS, HealthQuery
 from runtime.kept_answers import KeptAnswers
 from storage.health import ReadPage, configuration_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from domain.health_facts import HealthFacts
     from storage.health import HealthStatements, ReadWorklist
@@ -58,7 +57,8 @@ class KeptWorklists:
         at = read.page.evaluated_at
         if read.changes != found.changes or at - found.read_at > _AHEAD:
             return None
-        late = [facts for facts in read.page.rows if find_state(facts, at) in (query.states or ())]
+        find_state = Judge(at).find_state
+        late = [facts for facts in read.page.rows if find_state(facts) in (query.states or ())]
         seen_all = len(found.keys) <= wanted and len(found.keys) < MAX_KEYS
         if len(late) < query.limit and not seen_all:
             return None
@@ -83,15 +83,6 @@ class KeptWorklists:
         if read.changes != found.changes:
             self._kept.drop(question, found)
         return found, read
-
-
-def find_state(facts: HealthFacts, now: datetime) -> State:
-    """Return the state of a device by the rule."""
-    thresholds = resolve_thresholds(
-        facts.workspace, facts.connection, facts.device, lives_on_calls=facts.lives_on_calls
-    )
-    limits = cutoffs(thresholds, now)
-    return state_of(facts.last_update_received_at, facts.device.activated_at, limits)
 
 
 def _id(facts: HealthFacts) -> tuple[str, str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import fields
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
@@ -123,9 +124,13 @@ def to_other_starts(rows: Iterable[Row]) -> OtherStarts:
 
 
 def to_override(row: Row) -> PolicyOverride:
-    return PolicyOverride(
+    return _make_override(
         row["delayed_after_seconds"], row["stale_after_seconds"], row["grace_seconds"]
     )
+
+
+# Most devices have no limits of their own. One object for equal limits is also compared faster.
+_make_override: Final = lru_cache(maxsize=1024)(PolicyOverride)
 
 
 def to_connection(row: Row) -> ProviderConnection:
@@ -162,9 +167,14 @@ def to_device(row: Row) -> Device:
         ids_are_vins=row["ids_are_vins"],
         assignment=row["assignment"],
         other_spans=to_spans(row["other_spans"]),
-        tags=tuple(orjson.loads(row["tags"])),
+        tags=to_tags(row["tags"]),
         revision=row["revision"],
     )
+
+
+def to_tags(text: str) -> tuple[str, ...]:
+    """Parse stored tags: see dump_tags."""
+    return () if text == "[]" else tuple(orjson.loads(text))
 
 
 def to_assignment(row: Row) -> DeviceAssignment:

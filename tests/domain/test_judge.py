@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 def page() -> list[HealthFacts]:
     """Return devices of two workspaces, two connections in each, and three overrides."""
-    kinds = (silent_for(minutes=9), silent_for(minutes=1), never_heard(minutes=65))
+    refused = silent_for(minutes=9)._replace(last_rejected_at=ago(minutes=3))
+    kinds = (silent_for(minutes=9), refused, silent_for(minutes=1), never_heard(minutes=65))
     overrides = (PolicyOverride(), PolicyOverride(30.0, 60.0), PolicyOverride(grace_seconds=7200))
     places = product(("north", "south"), ("live", "hourly"), overrides, kinds)
     return [
@@ -37,8 +38,10 @@ def _moved(
     if workspace_id == "south":
         moved = collector(moved, owner="shard-b", unknown_ids=((provider_id, "VID_0007"),))
     if provider_id == "hourly":
-        moved = link(polled(moved), fault=FaultClass.QUOTA, last_failure_at=ago(minutes=2))
-    return moved
+        quota = {"call_status": "failed", "fault": FaultClass.QUOTA}
+        return link(polled(moved), **quota, last_failure_at=ago(minutes=2))
+    # Longer ago than due: it counts only for devices with a long stale threshold.
+    return link(moved, unreadable_at=ago(minutes=12), readable_at=None)
 
 
 def test_devices_judged_together_get_their_own_verdicts() -> None:
@@ -46,6 +49,7 @@ def test_devices_judged_together_get_their_own_verdicts() -> None:
     together = [judge(known) for known in page()]
     assert together == [judge_health(known, NOW) for known in page()]
     assert len({(each.thresholds, each.state) for each in together}) > 9
+    assert len({each.causes for each in together}) == 6
 
 
 def test_what_a_connection_shares_is_gathered_once() -> None:
