@@ -66,7 +66,10 @@ class Decision(NamedTuple):
 
 
 class _Limits(NamedTuple):
-    """What the devices of one connection with equal limits share at one instant."""
+    """What the devices of one connection with equal limits share at one instant.
+
+    The device that sent the connection's newest data has its own: the others prove nothing for it.
+    """
 
     thresholds: Thresholds
     cutoffs: Cutoffs
@@ -83,7 +86,7 @@ class Judge:
 
     def __init__(self, now: datetime) -> None:
         self._now = now
-        self._limits: dict[tuple[str, str, PolicyOverride, bool], _Limits] = {}
+        self._limits: dict[tuple[str, str, PolicyOverride, bool, bool], _Limits] = {}
         self._evidence: dict[tuple[str, str], SharedEvidence] = {}
 
     def judge(self, facts: HealthFacts) -> Verdict:
@@ -132,7 +135,8 @@ class Judge:
     def _find_limits(self, facts: HealthFacts) -> _Limits:
         device = facts.device
         on_calls = facts.lives_on_calls
-        key = (device.workspace_id, device.provider_id, device.override, on_calls)
+        is_newest = facts.connection_record.data_device_id == device.device_id
+        key = (device.workspace_id, device.provider_id, device.override, on_calls, is_newest)
         limits = self._limits.get(key)
         if limits is None:
             thresholds = resolve_thresholds(

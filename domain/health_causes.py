@@ -52,9 +52,13 @@ _REFUSALS: Final[Mapping[str | None, Party]] = MappingProxyType(
 
 
 class SharedCauses(NamedTuple):
-    """The causes that are the same for all devices of a connection with equal limits."""
+    """The causes that are the same for all devices of a connection with equal limits.
+
+    `late_collector` once a cycle has started. A device that sent the newest data has its own.
+    """
 
     switched_off: Cause | None
+    late_collector: Cause | None
     backlog: Cause | None
     of_connection: Sequence[Cause]
 
@@ -63,6 +67,7 @@ def find_shared_causes(facts: HealthFacts, thresholds: Thresholds, now: datetime
     """Return what find_causes takes for every device with this connection and these limits."""
     return SharedCauses(
         _find_switched_off(facts),
+        _find_late_collector(facts, now),
         _find_backlog(facts),
         _find_connection_causes(facts, thresholds, now),
     )
@@ -72,9 +77,11 @@ def find_causes(
     facts: HealthFacts, thresholds: Thresholds, shared: SharedCauses, now: datetime
 ) -> tuple[Cause, ...]:
     """Return every cause that holds now, in the order of the rule. Each reason occurs once."""
+    # Without a start the time counts from the device's activation.
+    has_started = facts.collector.last_cycle_started_at is not None
     found = (
         shared.switched_off,
-        _find_late_collector(facts, now),
+        shared.late_collector if has_started else _find_late_collector(facts, now),
         shared.backlog,
         *shared.of_connection,
         _find_refusal(facts, thresholds, now),
@@ -312,11 +319,9 @@ def _find_lost_socket(facts: HealthFacts, now: datetime) -> Cause | None:
 
 
 def _find_unreadable(facts: HealthFacts, thresholds: Thresholds, now: datetime) -> Cause | None:
-    record = facts.connection_record
-    if not is_later(record.unreadable_at, record.readable_at):
-        return None
-    limit = max_seconds_without_news(facts, thresholds)
-    if not is_within(record.unreadable_at, limit, now):
+    record, limit = facts.connection_record, max_seconds_without_news(facts, thresholds)
+    is_newest = is_later(record.unreadable_at, record.readable_at)
+    if not (is_newest and is_within(record.unreadable_at, limit, now)):
         return None
     detail = "nothing that came could be read"
     return cause(HealthReason.PROVIDER_OUTAGE, record.unreadable_at, detail)

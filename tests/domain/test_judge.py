@@ -7,8 +7,20 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from domain.health import Judge, judge_health
+from domain.health_facts import ConnectionRecord
+from domain.health_reason import HealthReason
 from domain.model import FaultClass, PolicyOverride
-from tests.domain.fixtures import NOW, ago, collector, link, never_heard, polled, silent_for
+from tests.domain.fixtures import (
+    NOW,
+    after_gap,
+    ago,
+    collector,
+    link,
+    never_heard,
+    polled,
+    silent_for,
+    unasked,
+)
 
 if TYPE_CHECKING:
     from domain.health_facts import HealthFacts
@@ -58,3 +70,28 @@ def test_what_a_connection_shares_is_gathered_once() -> None:
     one, other = judge(failing), judge(failing._replace(device=replace(failing.device)))
     assert one.evidence["last_error"] is other.evidence["last_error"]
     assert one.thresholds is other.thresholds
+
+
+def test_only_data_of_other_devices_ends_our_gap_for_one() -> None:
+    """One device sent the newest data. The others know by it that the gap is over."""
+    record = ConnectionRecord(data_at=ago(seconds=50), data_device_id="bus-9")
+    gone = unasked(silent_for(minutes=50))
+    other = after_gap(gone, back=70.0)._replace(connection_record=record)
+    sender = other._replace(device=replace(other.device, device_id="bus-9"))
+    expected = [HealthReason.DEVICE_SILENT, HealthReason.COLLECTOR_LATE]
+    assert _reasons(other, sender) == expected
+    assert _reasons(sender, other) == expected[::-1]
+
+
+def test_without_a_start_each_device_waits_for_its_own_time() -> None:
+    old = collector(unasked(never_heard(minutes=65)), last_cycle_started_at=None)
+    old = old._replace(workspace=replace(old.workspace, scheduled_since=None))
+    new = old._replace(device=replace(old.device, activated_at=ago(minutes=2)))
+    expected = [HealthReason.COLLECTOR_LATE, HealthReason.AWAITING_FIRST_DATA]
+    assert _reasons(old, new) == expected
+    assert _reasons(new, old) == expected[::-1]
+
+
+def _reasons(*page_of_some: HealthFacts) -> list[HealthReason]:
+    judge = Judge(NOW).judge
+    return [judge(known).reason for known in page_of_some]
