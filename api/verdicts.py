@@ -245,12 +245,17 @@ def verdict_fields(judged: JudgedDevice) -> dict[str, Any]:
         "old_signals": list(verdict.old_signals),
         "tags": list(device.tags),
         "served_by": ReadOwner.LEGACY if facts.is_of_legacy else ReadOwner.CORE,
-        "thresholds": verdict.thresholds._asdict(),
+        "thresholds": _thresholds_fields(verdict.thresholds),
         "evidence": verdict.evidence,
     }
 
 
 @lru_cache(maxsize=256)  # a page has few, each of them for hundreds of devices
+def _thresholds_fields(thresholds: Thresholds) -> Mapping[str, Any]:
+    return thresholds._asdict()
+
+
+@lru_cache(maxsize=256)
 def present_thresholds(thresholds: Thresholds) -> ThresholdsAnswer:
     return ThresholdsAnswer(**thresholds._asdict())
 

@@ -5,7 +5,8 @@ A page is the answer of one of the statements of storage/sql/health.sql that bri
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
@@ -15,7 +16,7 @@ from storage.documents import read_values
 from storage.rows import to_connection_record, to_device
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from domain.health_facts import ConnectionRecord
     from storage.configurations import FleetConfiguration
@@ -30,8 +31,8 @@ _COLLECTOR = (
     "owner_expires_at",
     "oldest_waiting_seconds",
 )
-# Columns of device_state that HealthFacts takes under the same names.
-_DEVICE_FACTS = (
+# The columns of device_state that HealthFacts takes, in the order of its fields.
+DEVICE_FACTS: Final = (
     "last_update_received_at",
     "last_observed_at",
     "last_changed_at",
@@ -44,6 +45,7 @@ _DEVICE_FACTS = (
     "last_outdated_at",
     "held_back_seconds",
 )
+_pick_facts: Callable[[Any], tuple[Any, ...]] = itemgetter(*DEVICE_FACTS)
 
 
 class SharedFacts(NamedTuple):
@@ -91,15 +93,18 @@ def _to_collector(row: Any) -> CollectorRecord:
 def _to_facts(row: Any, configuration: FleetConfiguration, shared: SharedFacts) -> HealthFacts:
     device = to_device(row)
     key = (device.workspace_id, device.provider_id)
-    return HealthFacts(
-        workspace=configuration.workspaces[device.workspace_id],
-        connection=configuration.connections[key],
-        device=device,
-        connection_record=shared.records[key],
-        collector=shared.collectors[device.workspace_id],
-        version=row["version"],
-        document=read_values(row["document"]),
-        **{name: row[name] for name in _DEVICE_FACTS},
-        connection_changed_at=configuration.changed_at[key],
-        refused_signals=orjson.loads(row["refused_signals"] or "{}"),
+    return HealthFacts._make(
+        (
+            configuration.workspaces[device.workspace_id],
+            configuration.connections[key],
+            device,
+            shared.records[key],
+            shared.collectors[device.workspace_id],
+            row["version"],
+            read_values(row["document"]),
+            *_pick_facts(row),
+            configuration.changed_at[key],
+            orjson.loads(row["refused_signals"] or "{}"),
+            False,  # is_of_legacy
+        )
     )

@@ -62,7 +62,7 @@ class KeptWorklists:
         seen_all = len(found.keys) <= wanted and len(found.keys) < MAX_KEYS
         if len(late) < query.limit and not seen_all:
             return None
-        since = {(key.workspace_id, key.device_id): key.since for key in found.keys}
+        since = {(key.workspace_id, key.device_id): key.since for key in found.keys[:wanted]}
         if any(facts.away_since != since[_id(facts)] for facts in late):
             return None  # out of order
         return read._replace(page=read.page._replace(rows=late[: query.limit]))
