@@ -227,7 +227,7 @@ AND (:device_id::text IS NULL OR d.device_id = :device_id)
 -- part: keys_by_device
 -- In the order of the primary key, as far as the page goes. In this order all ranks are equal.
 page AS MATERIALIZED (
-    SELECT d.workspace_id, d.device_id, d.provider_id, 'epoch'::timestamptz AS rank
+    SELECT d.*, 'epoch'::timestamptz AS rank
     FROM devices d
     JOIN device_state s ON s.workspace_id = d.workspace_id AND s.device_id = d.device_id
     CROSS JOIN moment
@@ -245,7 +245,7 @@ page AS MATERIALIZED (
 -- The same for at most one workspace and without filters: for any parameters, one part of the
 -- primary key's index in its order.
 page AS MATERIALIZED (
-    SELECT d.workspace_id, d.device_id, d.provider_id, 'epoch'::timestamptz AS rank
+    SELECT d.*, 'epoch'::timestamptz AS rank
     FROM devices d
     WHERE d.retired_at IS NULL AND d.workspace_id = (:rows_of::text[])[1]
       AND (d.workspace_id, d.device_id)
@@ -285,7 +285,7 @@ candidates AS MATERIALIZED (
     UNION ALL
     SELECT * FROM candidates WHERE sure IS NULL
 ), judged AS (
-    SELECT d.workspace_id, d.device_id, d.provider_id,
+    SELECT d.*,
            CASE WHEN :by_silence THEN away.since ELSE 'epoch' END AS rank,
 -- use: state_of_device
            AS state
@@ -303,7 +303,7 @@ candidates AS MATERIALIZED (
     WHERE
 -- use: wanted_device
 ), page AS MATERIALIZED (
-    SELECT workspace_id, device_id, provider_id, rank FROM judged
+    SELECT * FROM judged
     WHERE (:states IS NULL OR state = ANY (:states))
       AND (:after_workspace_id IS NULL
            OR (rank, workspace_id, device_id) > (coalesce(:after_since, 'epoch'),
@@ -334,7 +334,7 @@ written AS (
         ORDER BY d.external_key DESC LIMIT 1
     ) AS first
 ), page AS MATERIALIZED (
-    SELECT d.workspace_id, d.device_id, d.provider_id, 'epoch'::timestamptz AS rank
+    SELECT d.*, 'epoch'::timestamptz AS rank
     FROM written JOIN devices d
       ON d.workspace_id = written.workspace_id AND d.device_id = written.device_id
     WHERE d.retired_at IS NULL
@@ -347,7 +347,7 @@ written AS (
 -- part: keys_given
 -- The devices of a worklist whose keys were read a moment ago, as far as they are active.
 page AS MATERIALIZED (
-    SELECT d.workspace_id, d.device_id, d.provider_id, given.place AS rank
+    SELECT d.*, given.place AS rank
     FROM unnest(:key_workspaces::text[], :key_devices::text[]) WITH ORDINALITY
         AS given (workspace_id, device_id, place)
     CROSS JOIN LATERAL (
@@ -404,8 +404,8 @@ marked AS MATERIALIZED (
 )
 
 -- part: facts_of_page
--- Each row of a page is looked up by its keys: OFFSET 0 leaves no other way, whatever the planner
--- expects.
+-- A page has the rows of its devices. What else is known of each is looked up by its keys: OFFSET 0
+-- leaves no other way, whatever the planner expects.
 -- What is known of a connection stands in one of its rows only (is_first_of_connection), and what is
 -- known of a workspace's collector in one of the workspace's rows (is_first): four index look-ups,
 -- its newest good cycle, its newest started one, the start before that slot and the newest unknown
@@ -414,7 +414,7 @@ marked AS MATERIALIZED (
 -- one row of it and loops over all. OFFSET 0 keeps the condition inside, so that other rows look up
 -- nothing.
 facts AS (
-    SELECT page.rank, d.*, s.version, n.document, s.last_update_received_at,
+    SELECT page.*, s.version, n.document, s.last_update_received_at,
            nullif(s.last_observed_at, '-infinity') AS last_observed_at,
            s.last_changed_at, s.statement, s.statement_begun_at, s.statement_at,
            s.statement_detail, s.last_rejected_at, s.last_rejection_reason, s.last_outdated_at,
@@ -424,12 +424,8 @@ facts AS (
            c.roster_begun_at, c.roster_at, c.not_asked_at, c.stream_status, c.stream_changed_at,
            c.stream_fault, c.stream_fault_detail, c.stream_down_since, c.data_at,
            c.data_device_id, c.other_data_at, c.readable_at, c.unreadable_at, c.sender_at,
-           page.is_first, page.is_first_of_connection, page.refused_signals, o.*
+           o.*
     FROM marked page
-    CROSS JOIN LATERAL (
-        SELECT * FROM devices
-        WHERE workspace_id = page.workspace_id AND device_id = page.device_id OFFSET 0
-    ) AS d
     CROSS JOIN LATERAL (
         SELECT * FROM device_state
         WHERE workspace_id = page.workspace_id AND device_id = page.device_id OFFSET 0
