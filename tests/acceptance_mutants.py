@@ -59,8 +59,8 @@ MUTANTS: Final = (
         "the event that is appended with the snapshot",
         Edit(
             "storage/unit/steps.py",
-            r"list\(zip\(\*kept\.values\(\), strict=True\)\)",
-            "[]",
+            r"tuple\(kept\.values\(\)\)",
+            "tuple([] for _ in kept)",
         ),
         "acceptance/test_acceptance_path.py::"
         "test_acceptance_2_sc_02_one_transaction_writes_snapshot_and_event",
