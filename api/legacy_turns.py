@@ -58,6 +58,23 @@ class _Turn:
     gate: trio.Lock = field(default_factory=trio.Lock)
 
 
+@asynccontextmanager
+async def _in_order(gate: trio.Lock) -> AsyncIterator[None]:
+    """Hold the lock; one that is free is taken at once.
+
+    `acquire` would let other tasks run in between, in any order. The workers of a list would then
+    come to the lane in another order than that of its names.
+    """
+    if gate.locked():
+        await gate.acquire()
+    else:
+        gate.acquire_nowait()
+    try:
+        yield
+    finally:
+        gate.release()
+
+
 class LegacyTurns:
     """The turns of all lists of a process, and the late systems by workspace."""
 
@@ -81,7 +98,7 @@ class LegacyTurns:
             turn = self._turns[name] = _Turn(lane)
         turn.lists += 1
         try:
-            async with turn.gate:
+            async with _in_order(turn.gate):
                 if not turn.is_held:
                     await turn.lane.acquire_on_behalf_of(turn)
                     turn.is_held = True
