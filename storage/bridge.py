@@ -8,12 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import asyncpg
+
 from runtime.logs import get_logger
 
 if TYPE_CHECKING:
     import asyncio
 
 NOBODY_WAITS: Final = "exception was never retrieved"  # asyncio, of one that is gone
+# A connection that is lost. asyncpg's COPY leaves a future behind if the server has ended the
+# session just before; the call itself raises an error of its own.
+GONE: Final = (OSError, asyncpg.PostgresConnectionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +43,7 @@ class Bridge:
         whole service.
         """
         error = context.get("exception")
-        if isinstance(error, OSError) and NOBODY_WAITS in str(context.get("message")):
+        if isinstance(error, GONE) and NOBODY_WAITS in str(context.get("message")):
             return  # its connection was given up, and that was reported then
         self._errors += 1
         self._last_error = repr(error) if error is not None else str(context.get("message"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 
+import asyncpg
 import pytest
 import trio_asyncio  # type: ignore[import-untyped]
 
@@ -26,6 +27,11 @@ async def abandon(error: Exception) -> None:
             ConnectionError("unexpected connection_lost() call"),
             0,
             id="a connection that was given up",
+        ),
+        pytest.param(
+            asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation"),
+            0,
+            id="a COPY into a session that the server has just ended",
         ),
         pytest.param(LookupError("no such thing"), 1, id="a bug"),
     ],
