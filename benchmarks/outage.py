@@ -27,7 +27,7 @@ from benchmarks.verification import NotVerified
 from domain.coalesce import CoalescingBuffer
 from domain.model import CanonicalUpdate, Policy, ProviderConnection, Reading, Submission
 from domain.registry import DeviceDraft
-from storage.gateway import Database
+from storage.gateway import Database, open_bridge
 from storage.ingest import PostgresIngestStore
 from storage.migrations import migrate
 from storage.pools import Pools
@@ -98,6 +98,7 @@ async def measure(place: Place, quick: bool) -> list[Figure]:
 async def open_bench(dsn: str, proxied: str) -> AsyncIterator[Bench]:
     """Provide a running ingest actor behind the proxy, on a configured database."""
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(open_bridge())
         database = await stack.enter_async_context(aclosing(Database(dsn)))
         pools = Pools(proxied, collecting=1, api=1, application_name="outage")
         await stack.enter_async_context(aclosing(pools))
