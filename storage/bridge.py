@@ -8,9 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import asyncpg
-
 from runtime.logs import get_logger
+from storage.driver_errors import ConnectionEnded
 
 if TYPE_CHECKING:
     import asyncio
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 NOBODY_WAITS: Final = "exception was never retrieved"  # asyncio, of one that is gone
 # A connection that is lost. asyncpg's COPY leaves a future behind if the server has ended the
 # session just before; the call itself raises an error of its own.
-GONE: Final = (OSError, asyncpg.PostgresConnectionError)
+GONE: Final = (OSError, ConnectionEnded)
 
 
 @dataclass(frozen=True, slots=True)
