@@ -121,8 +121,11 @@ class OtlpRecorder:
         self._provider.shutdown()
 
     def give_up(self) -> None:
-        """Send nothing more: a `close` that still waits in its thread ends soon. Never blocks."""
-        self._sender.shutdown()
+        """Send nothing more: a `close` that still waits in its thread ends soon. Never blocks.
+
+        The thread logs nothing afterwards; its line would come when nobody expects one.
+        """
+        self._sender.give_up()
 
 
 class OtlpSpan:
@@ -236,6 +239,7 @@ class _Sender(SpanExporter):
         self._edge = EdgeLog(get_logger("traces"), "traces_export", clock=_ThreadClock())
         self._heard = _heard
         self._heard.install()
+        self._is_given_up = False
         self.sent = 0
         self.lost = 0
 
@@ -255,8 +259,14 @@ class _Sender(SpanExporter):
             self._edge.recovered()
         else:
             self.lost += len(spans)
-            self._edge.failed(self._heard.text or "the collector did not take the spans")
+            if not self._is_given_up:
+                self._edge.failed(self._heard.text or "the collector did not take the spans")
         return result
+
+    def give_up(self) -> None:
+        self._is_given_up = True
+        self._edge.failed("the collector did not take the last spans in time")
+        self.shutdown()
 
     def shutdown(self) -> None:
         self._exporter.shutdown()  # type: ignore[no-untyped-call]

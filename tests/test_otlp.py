@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import threading
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -130,7 +131,11 @@ async def test_a_redirect_is_not_followed(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize("answers", [False, True], ids=["closed-port", "never-answers"])
-async def test_a_collector_that_is_away_holds_nothing_up(answers: bool, log: io.StringIO) -> None:
+async def test_a_collector_that_is_away_holds_nothing_up(
+    answers: bool, log: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(otlp, "SEND_SECONDS", 3.0)  # past the end of the block, which waits 2
+
     async def hang(_: trio.SocketStream) -> None:
         await trio.sleep_forever()
 
@@ -141,7 +146,10 @@ async def test_a_collector_that_is_away_holds_nothing_up(answers: bool, log: io.
                 do(100)
                 assert spans.statistics() == spans.TraceStatistics(100, 0, 0, 0, 100)
             await trio.lowlevel.checkpoint()  # where the deadline is noticed: closing is shielded
-    assert len([line for line in events(log) if line["level"] != "debug"]) <= 1
+        await until(lambda: not sending_threads())
+    told = [line for line in events(log) if line["level"] != "debug"]
+    assert [line["event"] for line in told] == ["traces_export_failed"]
+    assert "in time" in told[0]["error"]
 
 
 async def test_nothing_is_recorded_after_the_end(tmp_path: Path) -> None:
@@ -151,6 +159,12 @@ async def test_nothing_is_recorded_after_the_end(tmp_path: Path) -> None:
         assert not spans.is_recording()
         do(1)
     assert collector.spans == []
+
+
+def sending_threads() -> list[threading.Thread]:
+    return [
+        thread for thread in threading.enumerate() if thread.name == "OtelBatchSpanRecordProcessor"
+    ]
 
 
 async def until(holds: Any) -> None:
