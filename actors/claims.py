@@ -4,9 +4,10 @@ Owns the rule that keeps units of two writers apart: a workspace is in the hands
 time, from the moment its submissions are taken until their batch leaves that hand. So the order
 within a workspace is the order in which its submissions are taken. Reads no clock and does no I/O.
 
-**Shares.** If more waits than one unit holds, a unit takes about half of the workspaces that wait,
-for two writers. Otherwise it would take some of every workspace and leave the other writer nothing.
-A submission that is passed over stays in front, so its workspaces are the next ones that are taken.
+**Shares.** If more waits than one unit holds, a unit takes one writer's part of the workspaces that
+wait: about a third, for three writers. Otherwise it would take some of every workspace and leave
+the other writers nothing. A submission that is passed over stays in front, so its workspaces are
+the next ones that are taken.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 # Judging 2,000 updates blocks the loop for about 35 ms, so a unit holds half of that.
 MAX_UNIT_UPDATES: Final = 1_000
 # The first writer takes whatever waits; another one helps when so much waits. With less, units
-# would become small, and small units cost more an update than two writers gain.
+# would become small, and small units cost more an update than another writer gains.
 MIN_SHARED_UPDATES: Final = 500
 LOOK_AGAIN_SECONDS: Final = 0.05  # for what may be taken, while another writer has its workspaces
 

@@ -1,9 +1,9 @@
 """`make fence`: is anything lost, doubled, out of order or late when shards are taken over?
 
-Several shards, each a process with the units of two writers in flight, store a million updates in
-one database. Meanwhile their sessions are taken over: declared dead while they write, or begun by
-another process under the same name. Then the history is asked. `--updates` and `--takeovers` make
-it shorter. Ends with 0 when every line holds, else with 1. It leaves no process.
+Several shards, each a process with the units of several writers in flight, store a million updates
+in one database. Meanwhile their sessions are taken over: declared dead while they write, or begun
+by another process under the same name. Then the history is asked. `--updates` and `--takeovers`
+make it shorter. Ends with 0 when every line holds, else with 1. It leaves no process.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from domain.model import Receipt, SessionRef
 
 SHARED: Final = "shared"  # the workspace to which all shards write
-OWN_WORKSPACES: Final = 6  # of each shard
+OWN_WORKSPACES: Final = 20  # of each shard; enough for the units of all writers
 DEVICES: Final = 40  # of each workspace
 SUBMISSION_UPDATES: Final = 100
 SHARED_EVERY: Final = 10  # submissions, of which one is of the shared workspace

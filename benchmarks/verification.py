@@ -24,8 +24,8 @@ DURABILITY = ("fsync", "synchronous_commit", "full_page_writes")
 # The least share of the windows that passed for which a vehicle must have events; a busy machine
 # merges windows.
 WINDOWS_SEEN = 0.25
-# Each of two writers begins and ends with a unit that is not full, and may find too little once.
-_UNITS_NOT_FULL = 6
+# Each of three writers begins and ends with a unit that is not full, and may find too little once.
+_UNITS_NOT_FULL = 9
 _SHOWN = 3
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -95,13 +95,13 @@ class ProcessSettings(BaseSettings):
             description="database connections of this process, besides one that listens for "
             "notices",
         ),
-    ] = 9
+    ] = 10
     api_pool_size: Annotated[
         int | None,
         Field(
             ge=1,
             description="how many of pool_size are for requests; when unset, "
-            "(pool_size - 3) // 2, but at least 1",
+            "(pool_size - 4) // 2, but at least 1",
         ),
     ] = None
     stream_window_seconds: Annotated[

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # Units of one session that are in flight together, each of a writer with a row and a connection of
 # its own. Chosen by measurement (docs/decisions/0056).
-WRITERS: Final = 2
+WRITERS: Final = 3
 # The rows exist from the session's begin on, more than are used: another release may use them.
 MAX_WRITERS: Final = 4
 

@@ -120,7 +120,7 @@ async def test_settings_can_be_checked_without_showing_the_password() -> None:
     assert "LASTHEARD_DSN = (set)" in good.out
     assert "LASTHEARD_HTTP_PORT = 8080" in good.out
     assert "hush-hush" not in good.out + good.errors
-    assert_says(bad, USAGE, "LASTHEARD_POOL_SIZE", "greater than or equal to 4", "default 9")
+    assert_says(bad, USAGE, "LASTHEARD_POOL_SIZE", "greater than or equal to 4", "default 10")
 
 
 async def test_an_api_that_leaves_no_connection_to_collect_is_refused() -> None:

@@ -1,4 +1,4 @@
-"""`make fence` in short: three shards with two writers, taken over while they write."""
+"""`make fence` in short: three shards with several writers, taken over while they write."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.processes, pytest.mark.postgres]
 
 
 @pytest.mark.timeout(300)
-async def test_takeovers_with_two_writers_leave_history_whole() -> None:
+async def test_takeovers_with_several_writers_leave_history_whole() -> None:
     async with open_bridge(), open_place() as place:
         lines = await judge(place, updates=30_000, takeovers=4)
     assert [str(line) for line in lines if not line.holds] == []

@@ -1,4 +1,4 @@
-"""Two writers of one ingest actor over the twin: apart by workspace, and exact in every trouble."""
+"""The writers of one ingest actor over the twin: apart by workspace, and exact in every trouble."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ import trio
 from actors.claims import workspaces_of
 from actors.ingest import IngestActor
 from actors.unit_writer import MIN_SHARED_UPDATES
-from ports.ingest import CommitUnknown
+from ports.ingest import WRITERS, CommitUnknown
 from runtime.supervisor import Restart, Supervisor
 from tests.actors.harness import STEADY, polled, said, submission, until, update
+from tests.actors.watched_store import WatchedStore
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, MutableMapping, Sequence
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from domain.model import CanonicalUpdate, Receipt, SessionRef, Submission
     from domain.refusals import RefusalCounts
     from runtime.reply import Reply
-    from storage.memory import MemoryStore
     from storage.unit.steps import Statement
     from tests.actors.harness import Harness, Shard
 
@@ -37,50 +37,6 @@ STREAMED, POSTED = FLEETS[::2], FLEETS[1::2]  # each in one lane: there is no or
 BUSES = ("bus-1", "bus-2", "bus-3")
 SOON = 3600.0
 PART = MIN_SHARED_UPDATES // 2
-
-
-@dataclass
-class Watched:
-    """A store between the actor and the twin: it looks at what is in flight, and may crash."""
-
-    store: MemoryStore
-    crashes: dict[int, Exception] = field(default_factory=dict)  # the next one, by writer
-    in_flight: dict[int, frozenset[str]] = field(default_factory=dict)  # workspaces, by writer
-    together: set[frozenset[int]] = field(default_factory=set)  # writers seen in flight together
-    sizes: list[int] = field(default_factory=list)
-    beside_another: int = 0  # attempts that began beside a unit in flight
-
-    async def commit_unit(
-        self,
-        session: SessionRef,
-        unit: int,
-        submissions: Sequence[Submission],
-        counts: RefusalCounts | None = None,
-        writer: int = 0,
-    ) -> Sequence[Receipt]:
-        mine = frozenset().union(*map(workspaces_of, submissions))
-        assert writer not in self.in_flight
-        assert all(mine.isdisjoint(others) for others in self.in_flight.values())
-        self.in_flight[writer] = mine
-        self.together.add(frozenset(self.in_flight))
-        self.sizes.append(sum(len(each.updates) for each in submissions))
-        self.beside_another += len(self.in_flight) > 1
-        try:
-            if crash := self.crashes.pop(writer, None):
-                await trio.lowlevel.checkpoint()
-                raise crash
-            return await self.store.commit_unit(session, unit, submissions, counts, writer)
-        finally:
-            del self.in_flight[writer]
-
-    async def find_locked(self, rows: Collection[Key]) -> Mapping[Key, str]:
-        return await self.store.find_locked(rows)
-
-    async def load_last_unit(self, session: SessionRef, writer: int = 0) -> int | None:
-        return await self.store.load_last_unit(session, writer)
-
-    async def quarantine(self, *args: Any) -> Sequence[Receipt]:
-        return await self.store.quarantine(*args)
 
 
 @dataclass
@@ -110,11 +66,11 @@ class Load:
 
 @dataclass
 class Scene:
-    """An ingest actor with two writers, and what was sent to it."""
+    """An ingest actor with its writers, and what was sent to it."""
 
     harness: Harness
     shard: Shard
-    watched: Watched
+    watched: WatchedStore
     ingest: IngestActor
     load: Load
     replies: list[Reply[Receipt | None]] = field(default_factory=list)
@@ -147,7 +103,7 @@ async def scene(harness: Harness, shard: Shard) -> Scene:
     for name in FLEETS:
         await harness.add_workspace(name)
         await harness.add_connection(polled(STEADY, name), *BUSES)
-    watched = Watched(harness.store)
+    watched = WatchedStore(harness.store)
     ingest = IngestActor(watched, shard.current, random=Random(3))
     return Scene(harness, shard, watched, ingest, Load(Random(5)))
 
@@ -169,7 +125,7 @@ async def test_units_of_different_workspaces_are_in_flight_together(
     await interleave(scene, Random(2))
     nursery.start_soon(scene.ingest.run)
     await scene.assert_all_stored()
-    assert frozenset({0, 1}) in scene.watched.together
+    assert scene.watched.most_together == WRITERS
     assert scene.ingest.statistics().units < 12
 
 
@@ -286,7 +242,7 @@ async def test_a_crash_of_one_writer_lets_the_other_end_its_unit(
 async def test_a_writer_heeds_a_stop_while_it_looks_at_locks(
     scene: Scene, autojump_clock: MockClock
 ) -> None:
-    (_, writer) = scene.ingest._writers
+    writer = scene.ingest._writers[1]
     scene.ingest._deferred._next_look_at = 0.0  # a look is due
 
     async def look(rows: Collection[Key]) -> Mapping[Key, str]:
@@ -298,7 +254,7 @@ async def test_a_writer_heeds_a_stop_while_it_looks_at_locks(
         await writer.run()
 
 
-async def test_a_crash_while_the_database_is_away_ends_both_writers(
+async def test_a_crash_while_the_database_is_away_ends_all_writers(
     scene: Scene, autojump_clock: MockClock
 ) -> None:
     await interleave(scene, Random(1))
@@ -313,7 +269,7 @@ async def test_a_crash_while_the_database_is_away_ends_both_writers(
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(run)
-        await until(lambda: frozenset({0, 1}) in scene.watched.together)
+        await until(lambda: scene.watched.most_together > 1)
         scene.harness.store.go_away()
         await trio.sleep(20)
         scene.watched.crashes = {1: ZeroDivisionError("a bug")}
@@ -333,7 +289,7 @@ async def test_one_trouble_is_logged_once_however_many_writers_meet_it(
     for name in FLEETS * 4:
         scene.send(name)
     nursery.start_soon(scene.ingest.run)
-    await until(lambda: frozenset({0, 1}) in scene.watched.together)
+    await until(lambda: scene.watched.most_together > 1)
     scene.harness.store.go_away()
     await trio.sleep(30)
     assert scene.ingest.is_failing
@@ -396,5 +352,5 @@ async def test_no_history_loses_doubles_or_reorders_an_update(
         await trio.sleep(random.random() / 5)
     await scene.assert_all_stored()
     if trouble is no_trouble:
-        assert frozenset({0, 1}) in scene.watched.together
+        assert scene.watched.most_together > 1
     assert scene.ingest.statistics().deferred.submissions == 0

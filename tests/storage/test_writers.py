@@ -1,4 +1,4 @@
-"""Two writers of one ingest actor on PostgreSQL, whose connections are ended at random."""
+"""The writers of one ingest actor on PostgreSQL, whose connections are ended at random."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import trio
 from actors.ingest import IngestActor
 from actors.session import CurrentSession
 from domain.model import CanonicalUpdate, Policy, Reading
+from ports.ingest import WRITERS
 from runtime.reply import Reply
 from storage.gateway import Database
 from storage.ingest import PostgresIngestStore
@@ -33,7 +34,7 @@ BUSES = [f"bus-{number}" for number in range(20)]
 PART = 100
 PARTS = 90
 KILLS, LOOKS = 12, 15
-NAME = "two-writers"
+NAME = "writers"
 END_ONE = f"""
     SELECT count(pg_terminate_backend(pid)) FROM (
         SELECT pid FROM pg_stat_activity WHERE application_name = '{NAME}'
@@ -66,7 +67,7 @@ async def stores(database: Database) -> Stores:
 @pytest.fixture
 async def own(dsn: str, database: Database) -> AsyncIterator[Database]:
     """The connections of the writers, within the bridge of `database`."""
-    own = Database(dsn, pool_size=2, application_name=NAME, keeps_plans=True)
+    own = Database(dsn, pool_size=WRITERS, application_name=NAME, keeps_plans=True)
     yield own
     await own.aclose()
 
