@@ -10,7 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from actors.records import log_outcomes
-from actors.statistics import ReceiptStatistics
+from actors.statistics import ReceiptTotals
 from actors.submission_spans import end_submission
 from runtime.flag import Flag
 
@@ -111,16 +111,17 @@ class Receipts:
         """Return whether a submission of this resource still waits for its verdict."""
         return resource in self._unjudged
 
-    def statistics(self) -> ReceiptStatistics:
-        return ReceiptStatistics(
+    def totals(self) -> ReceiptTotals:
+        return ReceiptTotals(
             submitted=self._submitted,
             outcomes=dict(self._outcomes),
             reasons=dict(self._reasons),
             dropped_readings=dict(self._dropped),
             conflicting_readings=self._conflicting,
             ahead_readings=self._ahead,
-            by_resource={
-                resource: dict(outcomes) for resource, outcomes in self._by_resource.items()
-            },
             pending=self._pending,
         )
+
+    def by_resource(self) -> dict[Resource, dict[str, int]]:
+        """Return the outcomes by the lease under which the updates were collected."""
+        return {resource: dict(outcomes) for resource, outcomes in self._by_resource.items()}

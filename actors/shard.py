@@ -339,7 +339,7 @@ class ShardActor:
         return self._current.session is not None
 
     def _vital_signs(self) -> VitalSigns:
-        ingest = self._ingest.statistics()
+        ingest = self._ingest.totals()
         return VitalSigns(
             oldest_waiting_seconds=ingest.oldest_waiting_seconds,
             deferred_seconds=ingest.deferred.oldest_seconds_by_workspace,

@@ -35,7 +35,7 @@ class DeferredStatistics:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReceiptStatistics:
+class ReceiptTotals:
     """Updates from the mailbox on. submitted = sum of `outcomes` + pending, exactly."""
 
     submitted: int
@@ -44,13 +44,12 @@ class ReceiptStatistics:
     dropped_readings: Mapping[str, int]  # of accepted and refused updates, by Reason
     conflicting_readings: int  # that tie in time with another value
     ahead_readings: int  # accepted ahead of their arrival: each may be accepted again
-    by_resource: Mapping[Resource, Mapping[str, int]]  # outcomes, by the lease collected under
     pending: int  # now; without a verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IngestStatistics(ReceiptStatistics):
-    """The ingest actor."""
+class IngestTotals(ReceiptTotals):
+    """The ingest actor, without what it counts for each resource."""
 
     units: int  # units committed
     largest_unit: int  # updates of the largest unit
@@ -59,6 +58,13 @@ class IngestStatistics(ReceiptStatistics):
     deferred: DeferredStatistics
     mailbox: MailboxStatistics
     refusals: RefusalStatistics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngestStatistics(IngestTotals):
+    """The ingest actor."""
+
+    by_resource: Mapping[Resource, Mapping[str, int]]  # outcomes, by the lease collected under
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from actors.statistics import (
         IngestStatistics,
+        IngestTotals,
         OwnedTotals,
         RollupStatistics,
         ShardStatistics,
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 class PartStatistics:
     """The parts of the process whose statistics do not grow with what is owned."""
 
-    ingest: IngestStatistics
     upkeep: UpkeepStatistics
     rollups: RollupStatistics
     database: PoolsStatistics
@@ -46,6 +46,7 @@ class PartStatistics:
 class ProcessTotals(PartStatistics):
     """What the metrics show. It is read for each scrape, so it names no workspace's actors."""
 
+    ingest: IngestTotals
     shard: ShardTotals
     owned: OwnedTotals
     actors: SupervisorTotals  # the children of the process
@@ -55,6 +56,7 @@ class ProcessTotals(PartStatistics):
 class ProcessStatistics(PartStatistics):
     """The tree that `/runtime` shows as `process`. Each part documents its fields."""
 
+    ingest: IngestStatistics
     shard: ShardStatistics  # session, ownership, and all that is owned
     legacy: LegacyStatistics
     jwt: JwtStatistics | None  # None: no issuer is configured

@@ -363,6 +363,7 @@ class Service:
         """Return the statistics of all parts."""
         return ProcessStatistics(
             **self._part_statistics(),
+            ingest=self.ingest.statistics(),
             shard=self.shard.statistics(),
             legacy=self._legacy.client.statistics(),
             jwt=None if self._jwt_issuer is None else self._jwt_issuer.access.statistics(),
@@ -373,6 +374,7 @@ class Service:
         """Return what the metrics show. Cheap, however much is owned."""
         return ProcessTotals(
             **self._part_statistics(),
+            ingest=self.ingest.totals(),
             shard=self.shard.totals(),
             owned=self.shard.owned_totals(),
             actors=self._supervisor.totals(),
@@ -380,7 +382,6 @@ class Service:
 
     def _part_statistics(self) -> dict[str, Any]:
         return {
-            "ingest": self.ingest.statistics(),
             "upkeep": self._upkeep.statistics(),
             "rollups": self._rollups.statistics(),
             "database": self.database.statistics(),
