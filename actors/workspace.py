@@ -90,7 +90,7 @@ class WorkspaceActor:
         while True:
             self._next_start_at = start.start_at
             ask_at = schedule.ask_at(start, place.interval)
-            is_due = await sleep_until(self._clock.now, ask_at, unless=self._hear_of_change)
+            is_due = await sleep_until(self._clock, ask_at, unless=self._hear_of_change)
             if is_due:
                 await self._run_scheduled(place, start, trigger)
             elif (await self._look_back()).is_requested:
@@ -261,7 +261,7 @@ class WorkspaceActor:
             await self._run_cycle(cycle, deadline, place.interval)
 
     async def _wait_for(self, start: Start) -> None:
-        await sleep_until(self._clock.now, start.start_at, unless=trio.sleep_forever)
+        await sleep_until(self._clock, start.start_at, unless=trio.sleep_forever)
 
     def _note_begun(self, slot: datetime, trigger: CycleTrigger) -> datetime:
         now = self._last_begun_at = self._clock.now()

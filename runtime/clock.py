@@ -9,15 +9,20 @@ call `datetime.now`, `time.time` or the like.
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
 from runtime.faults import EnvironmentFault
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 CERTAIN_WITHIN_SECONDS = 1.0
+MOVED_SECONDS = 0.005  # less than this is no reason to set the deadlines of 10,000 workspaces anew
 DRIFT_PER_SECOND = 100e-6  # quartz is good to about 50 ppm either way; this is for both clocks
 
 
@@ -130,6 +135,7 @@ class SharedClock:
         self._sample: _Sample | None = None
         self._observations = 0
         self._steps = 0
+        self._deadlines: dict[trio.CancelScope, datetime] = {}
 
     def observe(self, sent_at: float, received_at: float, server_time: datetime) -> None:
         """Add one round trip.
@@ -146,9 +152,33 @@ class SharedClock:
             self._sample = sample
         elif sample.contradicts(held):
             self._steps += 1
-            self._sample = sample
+            self._replace(held, sample)
         elif sample.half_round_trip <= held.uncertainty_at(sample.monotonic):
-            self._sample = sample
+            self._replace(held, sample)
+
+    def _replace(self, held: _Sample, sample: _Sample) -> None:
+        self._sample = sample
+        moved = sample.server_time - held.at(sample.monotonic)
+        if abs(moved.total_seconds()) >= MOVED_SECONDS:
+            for scope, instant in self._deadlines.items():
+                scope.deadline = self._monotonic_at(instant)
+
+    @contextmanager
+    def deadline(self, instant: datetime) -> Iterator[trio.CancelScope]:
+        """Cancel the block when this clock reaches the instant, also if a clock steps meanwhile.
+
+        A step is noticed with the next observation. Raises ClockUnknown like `now`.
+        """
+        with trio.CancelScope(deadline=self._monotonic_at(instant)) as scope:
+            self._deadlines[scope] = instant
+            try:
+                yield scope
+            finally:
+                del self._deadlines[scope]
+
+    def _monotonic_at(self, instant: datetime) -> float:
+        now = self._clock.monotonic()
+        return now + (instant - self.at(now)).total_seconds()
 
     def now(self) -> datetime:
         """Return database time now. Raises ClockUnknown before the first observation."""

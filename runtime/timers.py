@@ -13,27 +13,22 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from datetime import datetime
 
-RECHECK_SECONDS = 60.0
+    from runtime.clock import SharedClock
 
 
 async def sleep_until(
-    now: Callable[[], datetime],
-    instant: datetime,
-    *,
-    unless: Callable[[], Awaitable[object]],
-    recheck_seconds: float = RECHECK_SECONDS,
+    clock: SharedClock, instant: datetime, *, unless: Callable[[], Awaitable[object]]
 ) -> bool:
-    """Wait until `now()` reaches the instant, or until `unless()` returns.
+    """Wait until the clock reaches the instant, or until `unless()` returns.
 
     Returns True if the instant was reached, False if `unless()` returned earlier. `unless()` is
-    cancelled when the instant is reached. The wait is divided into sleeps of at most
-    `recheck_seconds`. A step of the clock, or a suspend of the machine, which monotonic sleeps do
-    not notice, makes the return late by at most one such sleep. An instant that has passed is
-    reached at once. There is no deadline but the clock itself. Raises what the clock or `unless`
-    raises.
+    cancelled when the instant is reached, and called again if the clock says then that it is too
+    early. A step of the clock, or a suspend of the machine, which monotonic sleeps do not notice,
+    counts from the clock's next observation on. An instant that has passed is reached at once.
+    There is no deadline but the clock itself. Raises what the clock or `unless` raises.
     """
-    while (left := (instant - now()).total_seconds()) > 0:
-        with trio.move_on_after(min(left, recheck_seconds)):
+    while clock.now() < instant:
+        with clock.deadline(instant):
             await unless()
             return False
     return True
