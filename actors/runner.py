@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from contextlib import asynccontextmanager
+from functools import partial
 from heapq import nlargest
 from typing import TYPE_CHECKING
 
@@ -15,19 +16,20 @@ import trio
 
 from actors.cutover_steps import make_cutover_actor
 from actors.fleet import FleetView
-from actors.statistics import OwnedTotals, RunnerStatistics, RunningWorkspaceStatistics
+from actors.statistics import OwnedTotals, RunnerStatistics
 from actors.stream import StreamActor
 from actors.workspace import WorkspaceActor
+from actors.workspace_actors import FRAME_COUNTS, WorkspaceActors, count_frames
 from domain.model import Ownership
 from domain.resource import workspace_resource
 from runtime.supervisor import ChildState, Restart, Supervisor
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator
 
     from actors.cutover import CutoverActor
     from actors.tools import ActorTools
-    from domain.model import ProviderConnection, SessionRef
+    from domain.model import SessionRef
     from ports.cutovers import CutoverStores
     from ports.cycles import CycleStore
     from ports.sessions import Fleet
@@ -36,24 +38,6 @@ STOP_BUDGET_SECONDS = 5.0
 FLUSH_BUDGET_SECONDS = 6.0
 MOMENT_SECONDS = 1.0  # a shorter wait of a stream is not worth telling
 MAX_WAITING_TOLD = 100
-FRAME_COUNTS = ("received", "merged", "ignored", "malformed", "pending")
-
-
-class _WorkspaceActors:
-    """One workspace with its actors, which keep counters and buffers while they are paused.
-
-    `changing` is held while the workspace's actors are started or stopped for good. Otherwise a
-    stream made for a newer configuration during a hand-over would run on without an owner.
-    """
-
-    def __init__(
-        self, view: FleetView, workspace: WorkspaceActor, cutover: CutoverActor | None
-    ) -> None:
-        self.view = view
-        self.changing = trio.Lock()
-        self.workspace = workspace
-        self.cutover = cutover
-        self.streams: dict[str, tuple[ProviderConnection, StreamActor]] = {}
 
 
 class WorkspaceRunner:
@@ -73,7 +57,7 @@ class WorkspaceRunner:
         self._cutovers = cutovers
         self._window_seconds = window_seconds
         self._supervisor = Supervisor("owned", random=tools.random)
-        self._actors: dict[str, _WorkspaceActors] = {}
+        self._actors: dict[str, WorkspaceActors] = {}
         self._paused = False
         # Frame counts of streams that run no more, by workspace, so that the frame identity still
         # adds up.
@@ -120,12 +104,13 @@ class WorkspaceRunner:
             Ownership(workspace_resource(workspace_id), session.shard_id, session.epoch, token),
         )
         workspace = WorkspaceActor(view, session, self._cycles, self._tools)
-        cutover = None
+        make_cutover = None
         if self._cutovers is not None:
-            cutover = make_cutover_actor(view, session, self._tools, self._cutovers)
-        actors = self._actors[workspace_id] = _WorkspaceActors(view, workspace, cutover)
+            make_cutover = partial(make_cutover_actor, view, session, self._tools, self._cutovers)
+        actors = self._actors[workspace_id] = WorkspaceActors(view, workspace, make_cutover)
         if not self._paused:
             self._start_workspace(actors)
+        self._match_cutover(actors)
         async with actors.changing:
             await self._match_streams(actors)
 
@@ -139,9 +124,22 @@ class WorkspaceRunner:
         async with actors.changing:
             if self._actors.get(fleet.workspace.workspace_id) is actors:
                 actors.view.replace(fleet)
+                self._match_cutover(actors)
                 await self._match_streams(actors)
 
-    async def _match_streams(self, actors: _WorkspaceActors) -> None:
+    def _match_cutover(self, actors: WorkspaceActors) -> None:
+        """Start the cutover actor once the workspace has had a cutover.
+
+        Most workspaces never have one. For them the task would cost memory and a read after each
+        cycle, and do nothing.
+        """
+        if actors.cutover or not actors.make_cutover or not actors.has_had_cutover:
+            return
+        actors.cutover = actors.make_cutover()
+        if not self._paused:
+            self._start_cutover(actors, actors.cutover)
+
+    async def _match_streams(self, actors: WorkspaceActors) -> None:
         """Start the streams that are configured; stop those that no longer are.
 
         A stream that is configured differently is stopped and made anew.
@@ -162,7 +160,7 @@ class WorkspaceRunner:
                 if not self._paused:
                     self._start_stream(actors, provider_id)
 
-    def _make_stream(self, actors: _WorkspaceActors, provider_id: str) -> StreamActor:
+    def _make_stream(self, actors: WorkspaceActors, provider_id: str) -> StreamActor:
         return StreamActor(
             provider_id,
             actors.view,
@@ -170,24 +168,25 @@ class WorkspaceRunner:
             window_seconds=self._window_seconds,
         )
 
-    def _start_actors(self, actors: _WorkspaceActors) -> None:
+    def _start_actors(self, actors: WorkspaceActors) -> None:
         self._start_workspace(actors)
         for provider_id in actors.streams:
             self._start_stream(actors, provider_id)
 
-    def _start_workspace(self, actors: _WorkspaceActors) -> None:
+    def _start_workspace(self, actors: WorkspaceActors) -> None:
         self._supervisor.start(
-            _workspace_child(actors), actors.workspace.run, restart=Restart.PERMANENT
+            actors.workspace_child, actors.workspace.run, restart=Restart.PERMANENT
         )
         if actors.cutover is not None:
-            self._supervisor.start(
-                _cutover_child(actors), actors.cutover.run, restart=Restart.PERMANENT
-            )
+            self._start_cutover(actors, actors.cutover)
 
-    def _start_stream(self, actors: _WorkspaceActors, provider_id: str) -> None:
+    def _start_cutover(self, actors: WorkspaceActors, cutover: CutoverActor) -> None:
+        self._supervisor.start(actors.cutover_child, cutover.run, restart=Restart.PERMANENT)
+
+    def _start_stream(self, actors: WorkspaceActors, provider_id: str) -> None:
         _, actor = actors.streams[provider_id]
         self._supervisor.start(
-            _stream_child(actors, provider_id), actor.run, restart=Restart.PERMANENT
+            actors.stream_child(provider_id), actor.run, restart=Restart.PERMANENT
         )
 
     # --- stopping
@@ -254,15 +253,15 @@ class WorkspaceRunner:
                 await self._stop_actors(actors)
             self._keep_frames(actors)
 
-    async def _stop_actors(self, actors: _WorkspaceActors) -> None:
+    async def _stop_actors(self, actors: WorkspaceActors) -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._stop_child, _workspace_child(actors))
+            nursery.start_soon(self._stop_child, actors.workspace_child)
             if actors.cutover is not None:
-                nursery.start_soon(self._stop_child, _cutover_child(actors))
+                nursery.start_soon(self._stop_child, actors.cutover_child)
             for provider_id in actors.streams:
-                nursery.start_soon(self._stop_child, _stream_child(actors, provider_id))
+                nursery.start_soon(self._stop_child, actors.stream_child(provider_id))
 
-    async def _end_stream(self, actors: _WorkspaceActors, provider_id: str) -> None:
+    async def _end_stream(self, actors: WorkspaceActors, provider_id: str) -> None:
         """Stop a stream and submit what it has merged.
 
         Its successor has a buffer of its own. The stream is forgotten first, so that a `resume` in
@@ -270,11 +269,11 @@ class WorkspaceRunner:
         """
         _, actor = actors.streams.pop(provider_id)
         try:
-            await self._stop_child(_stream_child(actors, provider_id))
+            await self._stop_child(actors.stream_child(provider_id))
             with trio.move_on_after(FLUSH_BUDGET_SECONDS):
                 await actor.wait_flushed()
         finally:
-            self._ended_frames[actors.view.workspace_id].update(_frames(actor))
+            self._ended_frames[actors.view.workspace_id].update(count_frames(actor))
 
     async def _stop_child(self, child: str) -> None:
         """Wait until this actor has ended, however long that takes.
@@ -286,9 +285,9 @@ class WorkspaceRunner:
         while not await self._supervisor.stop(child, budget_seconds=STOP_BUDGET_SECONDS):
             pass
 
-    def _keep_frames(self, actors: _WorkspaceActors) -> None:
+    def _keep_frames(self, actors: WorkspaceActors) -> None:
         for _, actor in actors.streams.values():
-            self._ended_frames[actors.view.workspace_id].update(_frames(actor))
+            self._ended_frames[actors.view.workspace_id].update(count_frames(actor))
 
     # --- what it knows of itself
 
@@ -323,7 +322,7 @@ class WorkspaceRunner:
 
         received = merged + ignored + malformed + pending.
         """
-        counted = [*self._ended_frames.values(), *map(_frames, self._streams())]
+        counted = [*self._ended_frames.values(), *map(count_frames, self._streams())]
         return Counter({name: sum(one[name] for one in counted) for name in FRAME_COUNTS})
 
     def _streams(self) -> list[StreamActor]:
@@ -334,7 +333,7 @@ class WorkspaceRunner:
         total = Counter(self._ended_frames.get(workspace_id, {}))
         actors = self._actors.get(workspace_id)
         for _, actor in actors.streams.values() if actors else ():
-            total.update(_frames(actor))
+            total.update(count_frames(actor))
         return total
 
     def totals(self) -> OwnedTotals:
@@ -352,38 +351,6 @@ class WorkspaceRunner:
             paused=self._paused,
             actors=self._supervisor.statistics(),
             workspaces={
-                workspace_id: _describe(actors) for workspace_id, actors in self._actors.items()
+                workspace_id: actors.statistics() for workspace_id, actors in self._actors.items()
             },
         )
-
-
-def _describe(actors: _WorkspaceActors) -> RunningWorkspaceStatistics:
-    workspace = actors.workspace.statistics()
-    return RunningWorkspaceStatistics(
-        outcomes=workspace.outcomes,
-        next_start_at=workspace.next_start_at,
-        config_version=workspace.config_version,
-        token=actors.view.ownership.token,
-        cutover=None if actors.cutover is None else actors.cutover.statistics(),
-        streams={
-            provider_id: actor.statistics() for provider_id, (_, actor) in actors.streams.items()
-        },
-    )
-
-
-def _workspace_child(actors: _WorkspaceActors) -> str:
-    return workspace_resource(actors.view.workspace_id)
-
-
-def _cutover_child(actors: _WorkspaceActors) -> str:
-    return f"cutover:{actors.view.workspace_id}"
-
-
-def _stream_child(actors: _WorkspaceActors, provider_id: str) -> str:
-    return f"stream:{actors.view.workspace_id}/{provider_id}"
-
-
-def _frames(actor: StreamActor) -> Mapping[str, int]:
-    taken = actor.intake
-    counts = (taken.received, taken.merged, taken.ignored.total(), taken.malformed, taken.in_hand)
-    return dict(zip(FRAME_COUNTS, counts, strict=True))
