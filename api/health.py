@@ -17,6 +17,7 @@ from api.paging import Paging
 from api.read_owners import LIST_PROBLEMS, SERVED_BY_DESCRIPTION, ReadOwnerQuery, source_of
 from api.services import ApiServices
 from api.shapes import AnswerModel, Identifier
+from api.shared_answers import SharedAnswers
 from api.shown_values import ReportedValue, SignalName, pick_values
 from api.sources import open_source
 from api.spreadsheet import Cell
@@ -100,7 +101,7 @@ class HealthReportQuery(DeviceFilterQuery, ReadOwnerQuery):
 
 
 def declare_health(operations: Operations, services: ApiServices) -> None:
-    paging = Paging(services)
+    paging, answers = Paging(services), SharedAnswers()
 
     @operations.declare(
         "GET",
@@ -113,6 +114,7 @@ def declare_health(operations: Operations, services: ApiServices) -> None:
         problems=LIST_PROBLEMS,
         tag="health",
     )
+    @answers.share
     async def report_health(workspace_id: str) -> Response:
         """Report the state of every active device, with reason and evidence.
 

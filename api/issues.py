@@ -34,6 +34,7 @@ from api.problem_types import SOURCE_CHANGED
 from api.read_owners import LIST_PROBLEMS, SERVED_BY_DESCRIPTION, ReadOwnerQuery, source_of
 from api.services import ApiServices
 from api.shapes import AnswerModel, Identifier
+from api.shared_answers import SharedAnswers
 from api.sources import open_source
 from api.spreadsheet import Cell
 from api.tags import to_cell
@@ -148,7 +149,7 @@ def declare_issues(operations: Operations, services: ApiServices) -> None:
 
 
 def _declare_issues_of_one(operations: Operations, services: ApiServices) -> None:
-    paging = Paging(services)
+    paging, answers = Paging(services), SharedAnswers()
 
     @operations.declare(
         "GET",
@@ -161,6 +162,7 @@ def _declare_issues_of_one(operations: Operations, services: ApiServices) -> Non
         problems=LIST_PROBLEMS,
         tag="issues",
     )
+    @answers.share
     async def list_issues(workspace_id: str) -> Response:
         """List a workspace's stale and configured-no-data devices, away longest first.
 
@@ -199,7 +201,7 @@ def _declare_issues_of_one(operations: Operations, services: ApiServices) -> Non
 
 
 def _declare_worklist(operations: Operations, services: ApiServices) -> None:
-    paging = Paging(services)
+    paging, answers = Paging(services), SharedAnswers()
 
     @operations.declare(
         "GET",
@@ -212,6 +214,7 @@ def _declare_worklist(operations: Operations, services: ApiServices) -> None:
         problems=(SOURCE_CHANGED,),
         tag="issues",
     )
+    @answers.share
     async def list_worklist() -> Response:
         """List the issues of all workspaces that the key sees, away longest first.
 

@@ -60,6 +60,11 @@ class Gathered(Generic[Question, Answer]):
         # The one that makes the next call or the present one. While there is none, nothing waits.
         self._leader: _Asked[Question, Answer] | None = None
 
+    @property
+    def is_idle(self) -> bool:
+        """Return whether nobody asks."""
+        return self._leader is None
+
     async def ask(self, question: Question) -> Answer:
         """Return the answer. Raises what the call raised. Cancelled only before it is sent."""
         asked: _Asked[Question, Answer] = _Asked(question)
