@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from actors.cycle_ends import EndedRun
     from actors.fleet import FleetView
     from actors.sides import BothSides, SidesReader
+    from domain.cutover import Cutover
     from domain.model import SessionRef
     from ports.cutovers import CutoverWatch, StoredCutover
 
@@ -52,6 +53,9 @@ class CutoverStep(Protocol):
     @property
     def deadline_seconds(self) -> float: ...
 
+    def concerns(self, flags: Cutover) -> bool:
+        """Return whether there is anything to do after a cycle under these flags."""
+
     async def run(self, after: AfterCycle) -> bool:
         """Do it; return whether anything was done. Raises EnvironmentFault."""
 
@@ -82,10 +86,13 @@ class CutoverActor:
         """Wait for ended cycles, and take the steps after each. Ends only by cancellation."""
         while True:
             ended = await self._view.ends.take()
+            steps = [step for step in self._steps if step.concerns(ended.flags)]
+            if not steps:
+                continue
             stored = await self._load()
             if stored is not None and stored.draft.flags == ended.flags:
                 self._cycles += 1
-                await self._take_steps(AfterCycle(ended, stored, self._reader))
+                await self._take_steps(steps, AfterCycle(ended, stored, self._reader))
 
     async def _load(self) -> StoredCutover | None:
         """Return the cutover as it is now.
@@ -106,14 +113,14 @@ class CutoverActor:
         self._edge.recovered()
         return stored
 
-    async def _take_steps(self, after: AfterCycle) -> None:
-        """Take every step, also after one that failed.
+    async def _take_steps(self, steps: Sequence[CutoverStep], after: AfterCycle) -> None:
+        """Take each step, also after one that failed.
 
         A bug in a step crashes the actor, but after the others: guardrails must not end with a
         comparison.
         """
         bugs: list[Exception] = []
-        for step in self._steps:
+        for step in steps:
             try:
                 await self._take(step, after)
             except Exception as bug:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from actors.cutover import AfterCycle
     from actors.sides import BothSides, DevicePair
+    from domain.cutover import Cutover
     from domain.guardrails import Judgement
     from domain.model import Ownership
     from domain.parity import DeviceView
@@ -41,10 +42,11 @@ class GuardrailStep:
         self._clock = clock
         self._log = get_logger("guardrails")
 
+    def concerns(self, flags: Cutover) -> bool:
+        return flags.read_owner is ReadOwner.CORE
+
     async def run(self, after: AfterCycle) -> bool:
         stored = after.stored
-        if stored.draft.flags.read_owner is not ReadOwner.CORE:
-            return False
         sight = await self._look(after)
         judgement = judge(sight, stored.draft.guardrails, self._clock.now())
         if not judgement.crossings:

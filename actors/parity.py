@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from actors.cutover import AfterCycle
     from actors.sides import BothSides, DevicePair
+    from domain.cutover import Cutover
     from domain.model import SessionRef
     from ports.parity import ParityStore
     from runtime.clock import SharedClock
@@ -45,10 +46,11 @@ class CompareStep:
         self._store = store
         self._clock = clock
 
+    def concerns(self, flags: Cutover) -> bool:
+        return flags.is_compared
+
     async def run(self, after: AfterCycle) -> bool:
         workspace, ended = after.stored.workspace, after.ended
-        if not after.stored.draft.flags.is_compared:
-            return False
         sides = await after.load_sides()
         found = await compare_sides(sides, workspace.poll_interval_seconds)
         cycle = ParityCycle(

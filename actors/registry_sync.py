@@ -19,6 +19,7 @@ from runtime.logs import EdgeLog, get_logger
 if TYPE_CHECKING:
     from actors.cutover import AfterCycle
     from domain.changes import Author
+    from domain.cutover import Cutover
     from domain.model import SessionRef
     from ports.cutovers import Cutovers, Force, StoredCutover
     from ports.legacy import LegacyConfiguration, LegacySystems
@@ -64,6 +65,9 @@ class SyncStep:
         self._sync = sync
         self._log = get_logger("registry_sync").bind(workspace_id=workspace_id)
         self._retiring = EdgeLog(self._log, "registry_sync_retiring")
+
+    def concerns(self, flags: Cutover) -> bool:
+        return flags.device_registry_source is RegistrySource.LEGACY_SYNC
 
     async def run(self, after: AfterCycle) -> bool:
         legacy = find_synced_legacy(after.stored)

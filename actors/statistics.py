@@ -107,7 +107,7 @@ class WorkspaceStatistics:
 class CutoverStatistics:
     """One cutover actor."""
 
-    cycles: int  # ended ones that were looked at
+    cycles: int  # ended ones after which there was something to look at
     done: Mapping[str, int]  # by step: comparisons, rollbacks and alerts, syncs
     failing: tuple[str, ...]  # now; steps whose newest attempt failed
 

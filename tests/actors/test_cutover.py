@@ -11,7 +11,7 @@ import trio
 from actors.cutover import CutoverActor
 from actors.cycle_ends import EndedRun
 from actors.sides import SidesReader
-from domain.cutover import NEW_CUTOVER, PollOwner
+from domain.cutover import NEW_CUTOVER, Cutover, PollOwner
 from domain.cycles import CycleKey, CycleOutcome, CycleTrigger
 from ports.cutovers import new_draft
 from ports.legacy import LegacyConfiguration
@@ -39,7 +39,11 @@ class ScriptedStep:
     deadline_seconds: float = 5.0
     fault: Exception | None = None
     seconds: float = 0.0
+    poll_owners: tuple[PollOwner, ...] = tuple(PollOwner)  # that it concerns
     seen: list[str] = field(default_factory=list)
+
+    def concerns(self, flags: Cutover) -> bool:
+        return flags.poll_owner in self.poll_owners
 
     async def run(self, after: AfterCycle) -> bool:
         self.seen.append(after.ended.cycle_id)
@@ -199,6 +203,22 @@ async def test_a_bug_crashes_the_actor_after_the_other_steps(
     with trio.fail_after(60), pytest.raises(ZeroDivisionError):
         await make_actor(shard, view, first, second).run()
     assert second.seen == ["cycle-1"]
+
+
+async def test_only_steps_that_the_flags_concern_are_taken(
+    shard: Shard, view: FleetView, nursery: trio.Nursery, autojump_clock: object
+) -> None:
+    """And where none is concerned, the cutover is not even read."""
+    first, second = ScriptedStep(), ScriptedStep("second", poll_owners=())
+    actor = make_actor(shard, view, first, second)
+    nursery.start_soon(actor.run)
+    view.ends.note(ended("one"))
+    await until(lambda: first.seen == ["one"])
+    first.poll_owners = ()
+    view.ends.note(ended("two"))
+    await settle()
+    assert (first.seen, second.seen) == (["one"], [])
+    assert actor.statistics().cycles == 1
 
 
 async def test_a_cycle_that_ran_under_other_flags_is_left_alone(

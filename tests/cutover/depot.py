@@ -162,8 +162,11 @@ class Depot:
         key = CycleKey(DEPOT, self.now, CycleTrigger.SCHEDULE, 1)
         ended = EndedRun(self.now, cycle_id(key), "trace-c", self.flags)
         after = AfterCycle(ended, await self.stored(), reader)
-        await CompareStep(self.harness.session, stores.parity, clock).run(after)
-        return await GuardrailStep(owner, stores.guardrails, clock).run(after)
+        compare = CompareStep(self.harness.session, stores.parity, clock)
+        guard = GuardrailStep(owner, stores.guardrails, clock)
+        if compare.concerns(ended.flags):
+            await compare.run(after)
+        return guard.concerns(ended.flags) and await guard.run(after)
 
 
 def view(at: datetime, value: float, *, received_at: datetime | None = None) -> DeviceView:
