@@ -54,6 +54,7 @@ class ConfigurationFollower:
         self._on_change = on_change
         self._on_other_workspaces = on_other_workspaces
         self._versions: Mapping[str, int] = {}
+        self._followed: frozenset[str] = frozenset()  # workspaces that have these versions
         self._due = Flag()
         self._edge = EdgeLog(log, "configuration")
         max_pause_seconds = min(MAX_PAUSE_SECONDS, every_seconds)
@@ -86,14 +87,18 @@ class ConfigurationFollower:
         versions = await self._sessions.load_config_versions()
         if versions.keys() != self._versions.keys():
             self._on_other_workspaces()
-        changed = [
-            workspace_id
-            for workspace_id in self._runner.workspace_ids()
-            if versions.get(workspace_id) != self._runner.config_version(workspace_id)
-        ]
-        if changed:
-            await self._reload(changed)
-        if versions != self._versions:
+        running = self._runner.workspace_ids()
+        is_new = versions != self._versions
+        if is_new or running != self._followed:  # else, of 10,000, none needs to be looked at
+            changed = [
+                workspace_id
+                for workspace_id in running
+                if versions.get(workspace_id) != self._runner.config_version(workspace_id)
+            ]
+            if changed:
+                await self._reload(changed)
+            self._followed = frozenset() if changed else running
+        if is_new:
             self._on_change()
         self._versions = versions
 

@@ -37,9 +37,8 @@ class MemoryLeaseStore:
     async def look(self, session: SessionRef) -> Look:
         await self._engine.arrive()
         tables, now = self._engine.tables, self._engine.now()
-        return assemble_look(
-            session, list(_members(tables, now)), list(_holdings(tables, session, now))
-        )
+        mine, others = _holdings(tables, session, now)
+        return assemble_look(session, list(_members(tables, now)), mine, others)
 
     async def declare_dead(self, session: SessionRef) -> list[SessionRef]:
         async with self._engine.writing() as tables:
@@ -127,14 +126,22 @@ def _members(tables: Tables, now: datetime) -> Iterator[Member]:
             yield Member(SessionRef(shard_id, stored.epoch), heartbeat.draining, seconds_left)
 
 
-def _holdings(tables: Tables, session: SessionRef, now: datetime) -> Iterator[Holding]:
+def _holdings(
+    tables: Tables, session: SessionRef, now: datetime
+) -> tuple[dict[Resource, int], list[Holding]]:
+    """Return the leases on active workspaces, with their tokens, and all else that is looked at."""
+    mine: dict[Resource, int] = {}
+    others: list[Holding] = []
     for (workspace_id,), workspace in tables.workspaces.items():
         resource = workspace_resource(workspace_id)
         lease = tables.leases.get((resource,)) or LeaseRow()
         owned = _is_owned(tables, lease)
-        if (lease.owner == session) if owned else workspace.active:
+        if owned and workspace.active and lease.owner == session:
+            mine[resource] = lease.token
+        elif (lease.owner == session) if owned else workspace.active:
             seconds = (now - _free_since(tables, lease, workspace)).total_seconds()
-            yield Holding(resource, workspace.active, owned, lease.token, seconds)
+            others.append(Holding(resource, owned, lease.token, seconds))
+    return mine, others
 
 
 def _is_owned(tables: Tables, lease: LeaseRow) -> bool:
