@@ -19,18 +19,19 @@ Answer = TypeVar("Answer")
 
 
 class CallEnded(Exception):
-    """The process is ending, and the call with it."""
+    """The call ended without an answer: the task that made it was cancelled."""
 
 
 class _Asked(Generic[Question, Answer]):
     """A question, and what has become of it. `news`: answered, or its task is to make the call."""
 
-    __slots__ = ("answer", "failure", "is_answered", "news", "question", "scope")
+    __slots__ = ("answer", "failure", "is_answered", "is_sent", "news", "question", "scope")
 
     def __init__(self, question: Question) -> None:
         self.question = question
         self.scope = trio.CancelScope()  # shielded from the moment when the question is sent
         self.news = trio.Event()
+        self.is_sent = False
         self.is_answered = False
         self.answer: Answer | None = None
         self.failure: Exception | None = CallEnded("the call ended without an answer")
@@ -43,6 +44,9 @@ class Gathered(Generic[Question, Answer]):
     bound its own time: once a question is sent, its task waits for the answer even if it is
     cancelled, because the call may have changed something. An exception of the call is raised in
     every task whose question was in it. No more questions wait than there are tasks that ask.
+
+    A call that only reads need not be waited for: with `shields=False` a task may be cancelled at
+    any time. If it was the one that made the call, CallEnded is raised in the others.
     """
 
     def __init__(
@@ -51,11 +55,13 @@ class Gathered(Generic[Question, Answer]):
         *,
         max_together: int,
         pause_seconds: float = 0.0,
+        shields: bool = True,
     ) -> None:
         """`pause_seconds`: for how long the first question waits for others."""
         self._call = call
         self._max_together = max_together
         self._pause_seconds = pause_seconds
+        self._shields = shields
         self._waiting: deque[_Asked[Question, Answer]] = deque()
         # The one that makes the next call or the present one. While there is none, nothing waits.
         self._leader: _Asked[Question, Answer] | None = None
@@ -66,7 +72,10 @@ class Gathered(Generic[Question, Answer]):
         return self._leader is None
 
     async def ask(self, question: Question) -> Answer:
-        """Return the answer. Raises what the call raised. Cancelled only before it is sent."""
+        """Return the answer. Raises what the call raised.
+
+        Cancelled only before it is sent, unless `shields` is False.
+        """
         asked: _Asked[Question, Answer] = _Asked(question)
         self._waiting.append(asked)
         try:
@@ -89,7 +98,7 @@ class Gathered(Generic[Question, Answer]):
         count = min(len(self._waiting), self._max_together)
         sent = [self._waiting.popleft() for _ in range(count)]
         for asked in sent:
-            asked.scope.shield = True
+            asked.is_sent, asked.scope.shield = True, self._shields
         try:
             answers = await self._call([asked.question for asked in sent])
         except Exception as failure:
@@ -105,7 +114,7 @@ class Gathered(Generic[Question, Answer]):
 
     def _leave(self, asked: _Asked[Question, Answer]) -> None:
         """Forget a question, and let the one that waits longest make the next call."""
-        if not asked.scope.shield:
+        if not asked.is_sent:
             self._waiting.remove(asked)
         if self._leader is asked:
             self._leader = self._waiting[0] if self._waiting else None

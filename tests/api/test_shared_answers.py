@@ -9,6 +9,7 @@ import trio
 
 from api.app import create_app
 from runtime.faults import EnvironmentFault
+from tests.api.legacy_reads import read_from
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
@@ -26,6 +27,7 @@ class HeldReads:
     def __init__(self, reads: Reads) -> None:
         self._reads = reads
         self.began = 0
+        self.fleets = 0
         self.fault: Exception | None = None
         self.opened = trio.Event()
 
@@ -40,6 +42,11 @@ class HeldReads:
         if fault is not None:
             raise fault
         return page
+
+    async def load_fleet(self, *args: Any, **rest: Any) -> Any:
+        self.fleets += 1
+        await self.opened.wait()
+        return await self._reads.load_fleet(*args, **rest)
 
     def let_through(self) -> None:
         self.opened.set()
@@ -184,17 +191,21 @@ async def test_a_client_that_leaves_costs_nobody_an_answer(
         with scope:
             answers.append(await harness.ask("GET", HEALTH))
 
-    scopes = [trio.CancelScope() for _ in range(4)]
+    scopes = [trio.CancelScope() for _ in range(5)]
     for scope in scopes:
         nursery.start_soon(ask, scope)
         await settle()
-    scopes[0].cancel()  # reads for itself
-    scopes[1].cancel()  # would be the next to read
+    assert reads.began == 1
+    scopes[0].cancel()  # it reads; the second one is next, for all who wait
     await settle()
+    assert reads.began == 2
+    scopes[1].cancel()  # the others read for themselves
+    await settle()
+    assert reads.began == 5
+    scopes[2].cancel()
     reads.let_through()
     await settle()
-    assert [answer.status for answer in answers[-2:]] == [200, 200]
-    assert reads.began == 2
+    assert [answer.status for answer in answers] == [200, 200]
 
 
 async def test_later_pages_are_not_shared(harness: Harness, reads: HeldReads) -> None:
@@ -205,3 +216,15 @@ async def test_later_pages_are_not_shared(harness: Harness, reads: HeldReads) ->
     answers = await ask_all(harness, [later] * 3)
     assert [answer.status for answer in answers] == [200] * 3
     assert reads.began == 3
+
+
+async def test_pages_of_a_legacy_system_are_not_shared(
+    harness: Harness, reads: HeldReads, nursery: trio.Nursery
+) -> None:
+    """One that hangs costs its deadline, and who comes later would wait for that of another."""
+    await read_from(harness, "legacy")
+    for _ in range(3):
+        nursery.start_soon(harness.ask, "GET", HEALTH)
+    await settle()
+    assert reads.fleets == 3
+    reads.let_through()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from runtime.gathering import Gathered
+from runtime.gathering import CallEnded, Gathered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,3 +113,29 @@ async def test_what_was_sent_is_answered_in_spite_of_a_cancellation(
     scopes[cancelled].cancel()
     await trio.sleep(5)
     assert squares.answers == {1: 1, 2: 4}
+
+
+async def test_a_call_that_only_reads_ends_with_its_task(
+    squares: Squares, nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    gathered = Gathered(squares, max_together=10, shields=False)
+    scopes = {number: trio.CancelScope() for number in (1, 2, 3, 4)}
+    ended: list[int] = []
+
+    async def ask(number: int) -> None:
+        try:
+            await squares.ask(gathered, number, scopes[number])
+        except CallEnded:
+            ended.append(number)
+
+    for number in scopes:
+        nursery.start_soon(ask, number)
+        await trio.sleep(0.1)
+    await trio.sleep(1)  # the first call is over, and the second under way
+    scopes[3].cancel()  # its question was sent; nobody waits for its answer any more
+    await trio.sleep(0.1)
+    scopes[2].cancel()  # it makes the call
+    await trio.sleep(5)
+    assert squares.calls == [[1], [2, 3, 4]]
+    assert (squares.answers, ended) == ({1: 1}, [4])
+    assert gathered.is_idle
