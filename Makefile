@@ -94,7 +94,7 @@ chaos: $(READY) ## the same with the default TTL, then a seeded bad day of three
 	@LASTHEARD_CHAOS_TTL=15 $(BIN)/python -m pytest -q -s -m cluster $(FLAGS)
 	@$(BIN)/python -m pytest -q -s tests/processes/chaos.py $(FLAGS)
 
-fence: $(READY) ## a million updates over 20 takeovers of shards with two writers: nothing lost, doubled or late
+fence: $(READY) ## a million updates over 20 takeovers of shards with several writers: nothing lost, doubled or late
 	@$(BIN)/python -m benchmarks.fence $(FLAGS)
 
 fuzz-api: $(READY) ## schemathesis over the served API description, two minutes: FUZZ_SECONDS, FUZZ_SEED

@@ -86,13 +86,24 @@ class CutoverActor:
         """Wait for ended cycles, and take the steps after each. Ends only by cancellation."""
         while True:
             ended = await self._view.ends.take()
-            steps = [step for step in self._steps if step.concerns(ended.flags)]
+            steps = self._find_steps(ended)
             if not steps:
+                self._edge.recovered()  # nothing needs to be read
                 continue
             stored = await self._load()
             if stored is not None and stored.draft.flags == ended.flags:
                 self._cycles += 1
                 await self._take_steps(steps, AfterCycle(ended, stored, self._reader))
+
+    def _find_steps(self, ended: EndedRun) -> list[CutoverStep]:
+        """Return the steps that the cycle's flags concern. A trouble of the others is over."""
+        steps = []
+        for step in self._steps:
+            if step.concerns(ended.flags):
+                steps.append(step)
+            else:
+                self._edges[step.name].recovered()
+        return steps
 
     async def _load(self) -> StoredCutover | None:
         """Return the cutover as it is now.

@@ -37,6 +37,10 @@ class CycleEnds:
         self._newest = ended
         self._arrived.set()
 
+    def forget(self) -> None:
+        """Leave out what was not taken: nobody was to look at the fleet after it."""
+        self._newest = None
+
     async def take(self) -> EndedRun:
         """Return the newest end as soon as there is one.
 

@@ -135,6 +135,7 @@ class WorkspaceRunner:
         """
         if actors.cutover or not actors.make_cutover or not actors.has_had_cutover:
             return
+        actors.view.ends.forget()  # it begins with the next cycle
         actors.cutover = actors.make_cutover()
         if not self._paused:
             self._start_cutover(actors, actors.cutover)

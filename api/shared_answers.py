@@ -38,7 +38,8 @@ class SharedAnswers:
     def share(self, handler: Handler) -> Handler:
         """Decorate a handler that only reads.
 
-        Not shared are later pages, and pages of a legacy system, which may take its time.
+        Not shared are later pages, and pages of a workspace that its legacy system shows: that may
+        take its time.
         """
 
         @wraps(handler)
@@ -56,7 +57,7 @@ class SharedAnswers:
             self._pages[page] = gathered
         try:
             return await gathered.ask(reading)
-        except CallEnded:  # the client whose request read for all has left
+        except CallEnded:  # the request that read for all is over: its client left, or its deadline
             return await reading()
         finally:
             if gathered.is_idle and self._pages.get(page) is gathered:

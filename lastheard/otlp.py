@@ -256,12 +256,17 @@ class _Sender(SpanExporter):
             result = SpanExportResult.FAILURE
         if result is SpanExportResult.SUCCESS:
             self.sent += len(spans)
-            self._edge.recovered()
         else:
             self.lost += len(spans)
-            if not self._is_given_up:
-                self._edge.failed(self._heard.text or "the collector did not take the spans")
+        if not self._is_given_up:
+            self._tell(result)
         return result
+
+    def _tell(self, result: SpanExportResult) -> None:
+        if result is SpanExportResult.SUCCESS:
+            self._edge.recovered()
+        else:
+            self._edge.failed(self._heard.text or "the collector did not take the spans")
 
     def give_up(self) -> None:
         self._is_given_up = True

@@ -101,7 +101,7 @@ class ProcessSettings(BaseSettings):
         Field(
             ge=1,
             description="how many of pool_size are for requests; when unset, "
-            "(pool_size - 4) // 2, but at least 1",
+            "(pool_size - 3) // 2, but at least 1",
         ),
     ] = None
     stream_window_seconds: Annotated[
@@ -241,17 +241,17 @@ class ProcessSettings(BaseSettings):
     @property
     def api_connections(self) -> int:
         """The number of database connections that requests may hold."""
-        others = HEARTBEAT_CONNECTIONS + WRITERS
-        return self.api_pool_size or max(1, (self.pool_size - others) // 2)
+        first = HEARTBEAT_CONNECTIONS + 2  # writers
+        return self.api_pool_size or max(1, (self.pool_size - first) // 2)
 
     @property
     def writers(self) -> int:
         """The number of units in flight, each on a connection of its own.
 
-        A pool that would leave no connection to collect has one writer.
+        In a small pool there are fewer: writing gets half of what is left, and collecting the rest.
         """
-        left = self.pool_size - HEARTBEAT_CONNECTIONS - self.api_connections - 1
-        return max(1, min(WRITERS, left))
+        left = self.pool_size - HEARTBEAT_CONNECTIONS - self.api_connections
+        return max(1, min(WRITERS, (left + 1) // 2))
 
     @property
     def collecting_connections(self) -> int:

@@ -136,6 +136,7 @@ class SharedClock:
         self._observations = 0
         self._steps = 0
         self._deadlines: dict[trio.CancelScope, datetime] = {}
+        self._armed: _Sample | None = None  # under which all deadlines were set
 
     def observe(self, sent_at: float, received_at: float, server_time: datetime) -> None:
         """Add one round trip.
@@ -149,25 +150,32 @@ class SharedClock:
         self._observations += 1
         held = self._sample
         if held is None:
-            self._sample = sample
+            self._sample = self._armed = sample
         elif sample.contradicts(held):
             self._steps += 1
-            self._replace(held, sample)
+            self._replace(sample)
         elif sample.half_round_trip <= held.uncertainty_at(sample.monotonic):
-            self._replace(held, sample)
+            self._replace(sample)
 
-    def _replace(self, held: _Sample, sample: _Sample) -> None:
+    def _replace(self, sample: _Sample) -> None:
+        """Take the sample; set the deadlines anew once the clock has moved since they were set.
+
+        Many small moves add up: a clock may be slewed.
+        """
         self._sample = sample
-        moved = sample.server_time - held.at(sample.monotonic)
+        assert self._armed is not None  # noqa: S101 - the first sample armed it
+        moved = sample.server_time - self._armed.at(sample.monotonic)
         if abs(moved.total_seconds()) >= MOVED_SECONDS:
+            self._armed = sample
             for scope, instant in self._deadlines.items():
                 scope.deadline = self._monotonic_at(instant)
 
     @contextmanager
     def deadline(self, instant: datetime) -> Iterator[trio.CancelScope]:
-        """Cancel the block when this clock reaches the instant, also if a clock steps meanwhile.
+        """Cancel the block when this clock reaches the instant, also if a clock moves meanwhile.
 
-        A step is noticed with the next observation. Raises ClockUnknown like `now`.
+        A move is noticed with the next observation, and then right to twice MOVED_SECONDS. Raises
+        ClockUnknown like `now`.
         """
         with trio.CancelScope(deadline=self._monotonic_at(instant)) as scope:
             self._deadlines[scope] = instant

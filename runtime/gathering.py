@@ -13,6 +13,7 @@ import trio
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
+    from types import TracebackType
 
 Question = TypeVar("Question")
 Answer = TypeVar("Answer")
@@ -25,7 +26,16 @@ class CallEnded(Exception):
 class _Asked(Generic[Question, Answer]):
     """A question, and what has become of it. `news`: answered, or its task is to make the call."""
 
-    __slots__ = ("answer", "failure", "is_answered", "is_sent", "news", "question", "scope")
+    __slots__ = (
+        "answer",
+        "failure",
+        "is_answered",
+        "is_sent",
+        "news",
+        "question",
+        "scope",
+        "traceback",
+    )
 
     def __init__(self, question: Question) -> None:
         self.question = question
@@ -35,6 +45,7 @@ class _Asked(Generic[Question, Answer]):
         self.is_answered = False
         self.answer: Answer | None = None
         self.failure: Exception | None = CallEnded("the call ended without an answer")
+        self.traceback: TracebackType | None = None
 
 
 class Gathered(Generic[Question, Answer]):
@@ -89,7 +100,8 @@ class Gathered(Generic[Question, Answer]):
         finally:
             self._leave(asked)
         if asked.failure is not None:
-            raise asked.failure
+            # Else each task that raises it would add its frames to those of the others.
+            raise asked.failure.with_traceback(asked.traceback)
         return cast("Answer", asked.answer)
 
     async def _lead(self) -> None:
@@ -103,7 +115,7 @@ class Gathered(Generic[Question, Answer]):
             answers = await self._call([asked.question for asked in sent])
         except Exception as failure:
             for asked in sent:
-                asked.failure = failure
+                asked.failure, asked.traceback = failure, failure.__traceback__
         else:
             for asked, answer in zip(sent, answers, strict=True):
                 asked.answer, asked.failure = answer, None

@@ -149,7 +149,8 @@ async def test_a_collector_that_is_away_holds_nothing_up(
         await until(lambda: not sending_threads())
     told = [line for line in events(log) if line["level"] != "debug"]
     assert [line["event"] for line in told] == ["traces_export_failed"]
-    assert "in time" in told[0]["error"]
+    if answers:  # at a closed port the sender may give up by itself before
+        assert "in time" in told[0]["error"]
 
 
 async def test_nothing_is_recorded_after_the_end(tmp_path: Path) -> None:

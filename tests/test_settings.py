@@ -180,9 +180,9 @@ def test_a_flag_of_the_settings_pages_that_is_none_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("pool_size", "api_pool_size", "api", "writers", "collecting"),
-    [(9, "", 3, 2, 3), (8, "", 2, 2, 3), (4, "", 1, 1, 1), (8, "5", 5, 1, 1)],
+    [(10, "", 3, 3, 3), (9, "", 3, 3, 2), (7, "", 2, 2, 2), (4, "", 1, 1, 1), (8, "5", 5, 1, 1)],
 )
-def test_a_pool_without_room_for_a_second_writer_has_one(
+def test_a_small_pool_has_fewer_writers(
     monkeypatch: pytest.MonkeyPatch,
     pool_size: int,
     api_pool_size: str,

@@ -209,15 +209,17 @@ async def test_only_steps_that_the_flags_concern_are_taken(
     shard: Shard, view: FleetView, nursery: trio.Nursery, autojump_clock: object
 ) -> None:
     """And where none is concerned, the cutover is not even read."""
-    first, second = ScriptedStep(), ScriptedStep("second", poll_owners=())
+    first = ScriptedStep(fault=DatabaseAway("it is away"))
+    second = ScriptedStep("second", poll_owners=())
     actor = make_actor(shard, view, first, second)
     nursery.start_soon(actor.run)
     view.ends.note(ended("one"))
-    await until(lambda: first.seen == ["one"])
+    await until(lambda: actor.statistics().failing == ("first",))
     first.poll_owners = ()
     view.ends.note(ended("two"))
     await settle()
     assert (first.seen, second.seen) == (["one"], [])
+    assert actor.statistics().failing == ()  # its trouble of before is over
     assert actor.statistics().cycles == 1
 
 

@@ -59,12 +59,15 @@ async def test_a_cutover_has_an_actor_that_ends_with_its_workspace(
     runner = WorkspaceRunner(harness.store, shard.tools, window_seconds=1.0, cutovers=stores)
     async with runner.open():
         await runner.start(shard.session, 1, await load_fleet(harness))
-        await trio.sleep(2 * INTERVAL)
+        await trio.sleep(2.5 * INTERVAL)
         assert CHILD not in running(runner)  # it never had a cutover
         assert guardrails.looks == 0
 
         await harness.store.put_cutover(HARBOUR, draft=new_draft()._replace(legacy=LEGACY))
         await runner.follow(await load_fleet(harness))
+        await trio.sleep(1)
+        assert CHILD in running(runner)
+        assert guardrails.looks == 0  # the cycles before it are not its own
         await until(lambda: guardrails.looks >= 1)  # after the first cycle
         cutover = runner.statistics().workspaces[HARBOUR].cutover
         assert cutover is not None

@@ -71,6 +71,24 @@ async def test_a_stepped_clock_counts_from_its_next_observation(
     assert trio.current_time() == pytest.approx(woken_at)
 
 
+async def test_small_moves_of_a_clock_add_up(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """A time server may slew the database's clock: each observation moves by less than counts."""
+    clock = VirtualClock(NOON)
+    shared = shared_clock(clock)
+
+    async def slew() -> None:
+        while True:
+            await trio.sleep(2)
+            clock.step(0.001)
+            observe(shared, clock)
+
+    nursery.start_soon(slew)
+    assert await sleep_until(shared, at(3600), unless=trio.sleep_forever)
+    assert clock.wall() == pytest.approx(at(3600), abs=timedelta(seconds=0.01))
+
+
 async def test_a_step_moves_every_wait_that_goes_on(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
