@@ -30,6 +30,14 @@ async def test_the_runtime_report_keeps_its_members(dsn: str, tmp_path: Path) ->
     async with open_harness(dsn, tmp_path, *fleets) as harness:
         for fleet in fleets:
             await harness.add_fleet(fleet, interval=2)
+        # A workspace that has had a cutover tells of its cutover actor.
+        changed = await harness.shard.ask(
+            "PATCH",
+            "/workspaces/westgate/cutover",
+            json={"provider_mode": "mixed"},
+            headers={"If-Match": "*"},
+        )
+        assert changed.status == 200, changed.body
         await until(partial(_shows_everything, harness.shard))
         report = await harness.shard.get("/runtime")
         document = await harness.shard.get("/openapi.json")
@@ -66,6 +74,7 @@ async def _shows_everything(shard: Shard) -> bool:
     return (
         vital.get("workspaces") == 2
         and all(workspace["outcomes"] for workspace in workspaces)
+        and any(workspace["cutover"] for workspace in workspaces)
         and any(
             stream["frames"]["merged"]
             for workspace in workspaces
