@@ -28,6 +28,8 @@ class EndedRun(NamedTuple):
 class CycleEnds:
     """The newest ended cycle of a workspace that nobody has taken yet."""
 
+    __slots__ = ("_arrived", "_newest")
+
     def __init__(self) -> None:
         self._newest: EndedRun | None = None
         self._arrived = Flag()

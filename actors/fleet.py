@@ -26,6 +26,8 @@ class FramesTaken:
     A cycle takes the counts for its record, which begins them anew.
     """
 
+    __slots__ = ("_frames", "_updates")
+
     def __init__(self) -> None:
         self._frames = 0
         self._updates = 0

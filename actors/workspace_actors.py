@@ -33,6 +33,8 @@ class WorkspaceActors:
     `make_cutover` is None in a process that follows no cutovers.
     """
 
+    __slots__ = ("changing", "cutover", "make_cutover", "streams", "view", "workspace")
+
     def __init__(
         self,
         view: FleetView,

@@ -22,6 +22,8 @@ class Backoff:
     together in step.
     """
 
+    __slots__ = ("_attempts", "_base_seconds", "_cap_seconds", "_random")
+
     def __init__(self, random: Random, base_seconds: float, cap_seconds: float) -> None:
         if not 0 < base_seconds <= cap_seconds:
             raise ValueError(

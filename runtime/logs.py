@@ -107,6 +107,8 @@ class EdgeLog:
     the last error.
     """
 
+    __slots__ = ("_clock", "_failing_since", "_failures", "_last_error", "_log", "_subject")
+
     def __init__(
         self, log: FilteringBoundLogger, subject: str, *, clock: Clock | None = None
     ) -> None:

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import contextvars
 import enum
-from collections import Counter, OrderedDict, deque
+from collections import Counter, OrderedDict
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -101,6 +101,12 @@ class ReturnedUnexpectedly(Exception):
 class Child:
     """One supervised child, as others may see it. Only `Supervisor.start` makes one."""
 
+    # A shard has tens of thousands.
+    __slots__ = (
+        *("name", "restart", "essential", "state", "restarts", "last_error", "_run"),
+        *("_last_crash", "_scope", "_ended", "_clock", "_since", "_crashes"),
+    )
+
     def __init__(
         self,
         name: str,
@@ -123,7 +129,7 @@ class Child:
         self._ended = trio.Event()
         self._clock = clock
         self._since: datetime = clock.wall()
-        self._crashes: deque[float] = deque()
+        self._crashes: list[float] = []
 
     @property
     def has_ended(self) -> bool:
@@ -155,9 +161,8 @@ class Child:
     def _count_crash(self, intensity: Intensity) -> bool:
         """Note a crash now; return whether there are now too many within the window."""
         now = self._clock.monotonic()
-        self._crashes.append(now)
-        while self._crashes[0] <= now - intensity.within_seconds:
-            self._crashes.popleft()
+        since = now - intensity.within_seconds
+        self._crashes = [*(at for at in self._crashes if at > since), now]
         return len(self._crashes) > intensity.restarts
 
 
