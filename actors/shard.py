@@ -174,6 +174,9 @@ class ShardActor:
             await self._declare_dead(session)
             look = await self._leases.look(session)
             plan = await self._decide(look)
+        if not self._trust.is_open:
+            # The database answered late. The session may be over, and what it shows is not ours.
+            return look
         await self._carry_out(plan, session, nursery)
         self._settled = look if self._has_all(look) and not plan.asks_anything else None
         return look

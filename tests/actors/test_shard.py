@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import trio
@@ -22,9 +22,11 @@ from tests.actors.harness import HARBOUR, TTL_SECONDS, owned_by, polled, until, 
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping, Sequence
+    from datetime import datetime
 
     from trio.testing import MockClock
 
+    from ports.leases import Look
     from ports.sessions import SessionStore
     from storage.memory import MemoryStore
     from tests.actors.harness import Harness, Shard
@@ -261,3 +263,48 @@ async def test_a_round_that_finds_nothing_new_decides_nothing(
     await harness.add_workspace(ALDER)
     await until(lambda: taken_up(events)[ALDER, 1] == 1 or actor.statistics().released == 1)
     assert actor.statistics().decisions > settled.decisions
+
+
+class AtTheDoor:
+    """The twin's sessions and looks, which wait at a door; heartbeats come through it last."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self.door = trio.Event()
+        self.door.set()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def look(self, session: SessionRef) -> Look:
+        await self.door.wait()
+        return await self._store.look(session)
+
+    async def beat(self, session: SessionRef, **rest: Any) -> datetime | None:
+        if not self.door.is_set():
+            await self.door.wait()
+            await trio.sleep(1)
+        return await self._store.beat(session, **rest)
+
+
+async def test_a_look_that_comes_late_loses_no_lease(
+    harness: Harness, shard: Shard, nursery: trio.Nursery, events: Events, autojump_clock: MockClock
+) -> None:
+    """The database was away, and meanwhile another shard has taken over."""
+    late = AtTheDoor(harness.store)
+    actor = make_actor(harness, shard, cast("Any", late), sessions=cast("Any", late))
+    nursery.start_soon(shard.ingest.run)
+    nursery.start_soon(actor.run)
+    await harness.add_workspace(BIRCH)
+    await until(lambda: taken_up(events)[BIRCH, 1] == 1)
+    late.door = trio.Event()
+    await trio.sleep(2 * TTL_SECONDS)
+    other = await harness.store.begin_session(OTHER, ttl_seconds=3600)
+    assert other is not None
+    assert await harness.store.declare_dead(other.session) != []
+    late.door.set()
+    await trio.sleep(5)
+    told = [event["event"] for event in events]
+    assert "session_trust_failed" in told
+    assert "lease_lost" not in told
+    nursery.cancel_scope.cancel()
