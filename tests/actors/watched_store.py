@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import trio
 
 from actors.claims import workspaces_of
+from tests.actors.watching import BesideTheTwin
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Sequence
 
-    from domain.deferral import Key
     from domain.model import Receipt, SessionRef, Submission
     from domain.refusals import RefusalCounts
     from storage.memory import MemoryStore
 
 
-@dataclass
-class WatchedStore:
+class WatchedStore(BesideTheTwin):
     """A store between the actor and the twin: it looks at what is in flight, and may crash."""
 
-    store: MemoryStore
-    crashes: dict[int, Exception] = field(default_factory=dict)  # the next one, by writer
-    in_flight: dict[int, frozenset[str]] = field(default_factory=dict)  # workspaces, by writer
-    together: set[frozenset[int]] = field(default_factory=set)  # writers seen in flight together
-    sizes: list[int] = field(default_factory=list)
-    beside_another: int = 0  # attempts that began beside a unit in flight
+    def __init__(self, store: MemoryStore) -> None:
+        super().__init__(store)
+        self.crashes: dict[int, Exception] = {}  # the next one, by writer
+        self.in_flight: dict[int, frozenset[str]] = {}  # workspaces, by writer
+        self.together: set[frozenset[int]] = set()  # writers seen in flight together
+        self.sizes: list[int] = []
+        self.beside_another = 0  # attempts that began beside a unit in flight
 
     @property
     def most_together(self) -> int:
@@ -52,15 +51,6 @@ class WatchedStore:
             if crash := self.crashes.pop(writer, None):
                 await trio.lowlevel.checkpoint()
                 raise crash
-            return await self.store.commit_unit(session, unit, submissions, counts, writer)
+            return await self._store.commit_unit(session, unit, submissions, counts, writer)
         finally:
             del self.in_flight[writer]
-
-    async def find_locked(self, rows: Collection[Key]) -> Mapping[Key, str]:
-        return await self.store.find_locked(rows)
-
-    async def load_last_unit(self, session: SessionRef, writer: int = 0) -> int | None:
-        return await self.store.load_last_unit(session, writer)
-
-    async def quarantine(self, *args: Any) -> Sequence[Receipt]:
-        return await self.store.quarantine(*args)

@@ -16,11 +16,27 @@ if TYPE_CHECKING:
     from storage.memory import MemoryStore
 
 
-class Watched:
-    """A store between the actor and the twin that notes every attempt, and crashes when told to."""
+class BesideTheTwin:
+    """What a watching store only passes on."""
 
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
+
+    async def find_locked(self, rows: Collection[Key]) -> Mapping[Key, str]:
+        return await self._store.find_locked(rows)
+
+    async def load_last_unit(self, session: SessionRef, writer: int = 0) -> int | None:
+        return await self._store.load_last_unit(session, writer)
+
+    async def quarantine(self, *args: Any) -> Sequence[Receipt]:
+        return await self._store.quarantine(*args)
+
+
+class Watched(BesideTheTwin):
+    """A store between the actor and the twin that notes every attempt, and crashes when told to."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        super().__init__(store)
         self.attempts: list[tuple[float, int, int]] = []  # when, unit, submissions
         self.crashes: list[Exception] = []
 
@@ -37,15 +53,6 @@ class Watched:
             await trio.lowlevel.checkpoint()
             raise self.crashes.pop()
         return await self._store.commit_unit(session, unit, submissions, counts, writer)
-
-    async def find_locked(self, rows: Collection[Key]) -> Mapping[Key, str]:
-        return await self._store.find_locked(rows)
-
-    async def load_last_unit(self, session: SessionRef, writer: int = 0) -> int | None:
-        return await self._store.load_last_unit(session, writer)
-
-    async def quarantine(self, *args: Any) -> Sequence[Receipt]:
-        return await self._store.quarantine(*args)
 
 
 def delays(watched: Watched) -> list[float]:
