@@ -138,7 +138,12 @@ async def measure_reference(tree: Tree, seconds: float) -> Cost:
 
 
 async def measure_ours(
-    template: Template, place: Place, shape: Shape, seconds: float, rate: float
+    template: Template,
+    place: Place,
+    shape: Shape,
+    seconds: float,
+    rate: float,
+    window_seconds: float = WINDOW_SECONDS,
 ) -> Taken:
     """Measure the service, from the first frame to the last commit. Raises NotVerified.
 
@@ -146,7 +151,7 @@ async def measure_ours(
     """
     feed = shape.new_feed()
     dsn = await place.new_database(template.database)
-    settings = {"stream_window_seconds": f"{WINDOW_SECONDS:g}"}
+    settings = {"stream_window_seconds": f"{window_seconds:g}"}
     async with (
         _open_sender(template.tree, feed) as (sender, port),
         open_service(template.tree, dsn, template.key, **settings) as service,
@@ -156,7 +161,7 @@ async def measure_ours(
                 workspace_of(stream), f"http://127.0.0.1:{port}", active=True
             )
         await sender.hear("subscribed")
-        await trio.sleep(2 * WINDOW_SECONDS)  # the seeds are through
+        await trio.sleep(2 * window_seconds)  # the seeds are through
         await place.checkpoint()
         own, database = cores.of_process(service.pid), place.core_seconds()
         await sender.tell(f"{seconds} {rate}")
@@ -165,6 +170,7 @@ async def measure_ours(
         told = await sender.hear("turns")
         frames = sum(told["turns"]) * feed.vehicles
         await _wait_committed(dsn, feed, told["turns"])
+        await trio.sleep(2 * window_seconds)  # streams that sent more turns than others
         own, database = cores.of_process(service.pid) - own, place.core_seconds() - database
         lasted = await _last_commit(dsn) - told["began"]
         histories = await _verify(service, dsn, feed, told["turns"])
@@ -189,7 +195,6 @@ async def _wait_committed(dsn: str, feed: FleetFeed, turns: list[int]) -> None:
     """Wait until every vehicle's last frame is in its snapshot, or the time for it is over."""
     last = (feed.started_ms + min(turns) - 1) / 1000
     await fetch_until(dsn, COMMIT_SECONDS, feed.streams * feed.vehicles, FINISHED, last)
-    await trio.sleep(2 * WINDOW_SECONDS)  # streams that sent more turns than others
 
 
 async def _last_commit(dsn: str) -> float:

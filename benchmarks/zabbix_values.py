@@ -2,9 +2,11 @@
 
 Each side gets the same PostgreSQL server in turn, with the same settings. An update of five signals
 is five values. The requests are those of B6, with 500 updates each. Each vehicle of the streams
-sends five signals a window; the streams are offered OFFERED of what Zabbix took in the same round.
-Only values that are stored count, so one that a newer one superseded does not. Before a run counts,
-it is verified: every stored event against a model, every value of Zabbix as a row.
+sends one signal after the other, and a window ends a little before the fifth, so that a late flush
+supersedes nothing. The streams are offered a share of what Zabbix took in the same round, and less
+until nearly none of the values is superseded by a newer one. Only values that are stored count.
+Before a run counts, it is verified: every stored event against a model, every value of Zabbix as a
+row.
 """
 
 from __future__ import annotations
@@ -14,16 +16,19 @@ from statistics import median
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from benchmarks import fleet_streams, http_ingest, unit_cost
+from benchmarks.feed import LABELS
 from benchmarks.figure import Figure
 from benchmarks.fleet_streams import Shape
 from benchmarks.progress import Progress
 from benchmarks.rounds import Cost, ratios
 from benchmarks.trees import inspect, present_folder
+from benchmarks.verification import NotVerified
 from benchmarks.zabbix_peer import open_zabbix
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from benchmarks.fleet_streams import Taken
     from benchmarks.place import Place
     from benchmarks.service import Template
     from benchmarks.updates import Task
@@ -34,9 +39,12 @@ MUST_INGEST: Final = 0.65
 MUST_STREAM: Final = 0.4
 ROUNDS: Final = 3
 BATCH: Final = 500
-# 20,000 vehicles of five signals in a window of a second are 100,000 values a second at most.
-SHAPE: Final = Shape(streams=8, vehicles=2_500)
-OFFERED: Final = 0.7
+SHAPE: Final = Shape(streams=8, vehicles=1_250)
+WINDOW_TURNS: Final = 0.9 * len(LABELS)
+OFFERED: Final = 0.6  # at first, of what Zabbix took
+STEP: Final = 0.85  # of an offer that was too much is the next one
+LEAST_OFFERED: Final = 0.1
+KEPT: Final = 0.95  # of the values must be stored, or the offer was too much
 
 
 class Amounts(NamedTuple):
@@ -46,7 +54,7 @@ class Amounts(NamedTuple):
     seconds: float
 
 
-FULL: Final = Amounts(values=400_000, seconds=40.0)
+FULL: Final = Amounts(values=400_000, seconds=30.0)
 QUICK: Final = Amounts(values=200_000, seconds=8.0)
 
 
@@ -56,11 +64,12 @@ async def measure(place: Place, quick: bool) -> list[Figure]:
     async with open_zabbix(place) as zabbix:
         tree = await inspect("the present tree", present_folder())
         requests = (await unit_cost.Sides.prepare(place)).template
-        streams = await fleet_streams.prepare_streams(tree, place, SHAPE)
+        template = await fleet_streams.prepare_streams(tree, place, SHAPE)
+        streams = FittingOffer(partial(_take_streams, template, place, amounts.seconds))
         peer: list[Cost] = []
         sides: dict[str, Side] = {
             "ingest": partial(_over_requests, requests, place, task),
-            "stream": partial(_over_streams, streams, place, amounts.seconds, peer),
+            "stream": lambda: streams.measure(peer[-1].rate),
         }
         found: dict[str, list[Cost]] = {name: [] for name in sides}
         progress = Progress()
@@ -83,13 +92,39 @@ async def _over_requests(template: Template, place: Place, task: Task) -> Cost:
     return Cost(cost.rate * values, cost.own_us / values, cost.database_us / values)
 
 
-async def _over_streams(
-    template: Template, place: Place, seconds: float, peer: Sequence[Cost]
-) -> Cost:
-    offered = OFFERED * peer[-1].rate
-    taken = await fleet_streams.measure_ours(template, place, SHAPE, seconds, offered)
-    frames = taken.cost.rate / taken.values  # for each value that was stored
-    return Cost(taken.values, taken.cost.own_us * frames, taken.cost.database_us * frames)
+class FittingOffer:
+    """Finds a rate at which streams keep nearly all values.
+
+    A round begins with the share of Zabbix's rate at which the last one ended.
+    """
+
+    def __init__(self, take: Callable[[float], Awaitable[Taken]]) -> None:
+        """`take` runs the streams at so many values a second."""
+        self._take = take
+        self._share = OFFERED
+
+    async def measure(self, peer_rate: float) -> Cost:
+        """Offer less until it fits; return the cost of a stored value. Raises NotVerified."""
+        while self._share >= LEAST_OFFERED:
+            taken = await self._take(self._share * peer_rate)
+            frames = taken.cost.rate / taken.values  # for each value that was stored
+            if frames <= 1 / KEPT:
+                return Cost(
+                    taken.values, taken.cost.own_us * frames, taken.cost.database_us * frames
+                )
+            self._share *= STEP
+        raise NotVerified(
+            f"streams: more than {1 - KEPT:.0%} of the values are superseded even at "
+            f"{LEAST_OFFERED:.0%} of the rate of Zabbix"
+        )
+
+
+async def _take_streams(template: Template, place: Place, seconds: float, offered: float) -> Taken:
+    """Offer so many values a second, WINDOW_TURNS of each vehicle in a window."""
+    window_seconds = WINDOW_TURNS * SHAPE.streams * SHAPE.vehicles / offered
+    return await fleet_streams.measure_ours(
+        template, place, SHAPE, seconds, offered, window_seconds
+    )
 
 
 def values_per_update(task: Task) -> float:

@@ -9,10 +9,13 @@ from random import Random
 import pytest
 
 from benchmarks import zabbix_peer
+from benchmarks.fleet_streams import Taken
 from benchmarks.load import Load, expect
 from benchmarks.record import CannotBeMeasured
+from benchmarks.rounds import Cost
 from benchmarks.updates import Task
-from benchmarks.zabbix_values import values_per_update
+from benchmarks.verification import NotVerified
+from benchmarks.zabbix_values import LEAST_OFFERED, FittingOffer, values_per_update
 
 
 def test_no_item_gets_two_values_of_one_second() -> None:
@@ -41,3 +44,36 @@ def test_values_that_are_no_news_do_not_count() -> None:
     expected = expect(load)
     committed = sum(len(event.readings) for each in expected.events.values() for event in each)
     assert values_per_update(Task(load, expected)) == committed / load.updates < 5
+
+
+class Streams:
+    """Keeps all values up to a rate. What is offered beyond it supersedes as many."""
+
+    def __init__(self, capacity: float) -> None:
+        self.offers: list[float] = []
+        self._capacity = capacity
+
+    async def take(self, offered: float) -> Taken:
+        self.offers.append(offered)
+        return Taken(Cost(offered, 8.0, 4.0), [], [], min(offered, self._capacity))
+
+
+async def test_streams_are_offered_less_until_it_fits() -> None:
+    streams = Streams(capacity=450.0)
+    fitting = FittingOffer(streams.take)
+    assert await fitting.measure(1_000.0) == pytest.approx((433.5, 8.0, 4.0))
+    assert streams.offers == pytest.approx([600.0, 510.0, 433.5])
+    await fitting.measure(1_000.0)
+    assert streams.offers[3:] == pytest.approx([433.5])
+
+
+async def test_values_of_which_a_few_are_superseded_cost_more() -> None:
+    cost = await FittingOffer(Streams(capacity=576.0).take).measure(1_000.0)
+    assert cost == pytest.approx((576.0, 8 / 0.96, 4 / 0.96))
+
+
+async def test_streams_that_always_supersede_are_no_figure() -> None:
+    streams = Streams(capacity=1.0)
+    with pytest.raises(NotVerified, match="superseded even at 10%"):
+        await FittingOffer(streams.take).measure(1_000.0)
+    assert min(streams.offers) >= LEAST_OFFERED * 1_000
