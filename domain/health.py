@@ -3,8 +3,9 @@
 This module owns the verdict. Its parts stand beside it, in the order in which they are used: the
 facts that storage brings (health_facts.py), the limits (thresholds.py), the state
 (health_state.py), the ages of values (health_signals.py), answers about the device
-(health_answer.py), the causes that hold (health_causes.py), the decision for one of them
-(health_decision.py, with the words in health_reason.py) and the evidence (health_evidence.py).
+(health_answer.py), the gaps of our own side (health_gaps.py), the causes that hold
+(health_causes.py), the decision for one of them (health_decision.py, with the words in
+health_reason.py) and the evidence (health_evidence.py).
 Nothing here is stored, and nothing reads a clock. docs/health.md explains the rule.
 """
 
@@ -17,6 +18,7 @@ from domain.health_causes import find_shared_causes
 from domain.health_decision import decide_fresh, decide_late
 from domain.health_evidence import gather_evidence, gather_shared_evidence
 from domain.health_facts import age_seconds
+from domain.health_gaps import find_counting_activation
 from domain.health_signals import SignalRules, find_silent_signals
 from domain.health_state import State, cutoffs, state_of
 from domain.thresholds import resolve_thresholds
@@ -69,12 +71,17 @@ class _Limits(NamedTuple):
     """What the devices of one connection with equal limits share at one instant.
 
     The device that sent the connection's newest data has its own: the others prove nothing for it.
+    So has one whose activation counts as a start: see find_counting_activation.
     """
 
     thresholds: Thresholds
     cutoffs: Cutoffs
     signal_rules: SignalRules
     causes: SharedCauses
+
+
+# Workspace, connection, the device's own limits, lives on calls, sent the newest data, activation.
+_LimitsKey = tuple[str, str, "PolicyOverride", bool, bool, "datetime | None"]
 
 
 class Judge:
@@ -86,7 +93,7 @@ class Judge:
 
     def __init__(self, now: datetime) -> None:
         self._now = now
-        self._limits: dict[tuple[str, str, PolicyOverride, bool, bool], _Limits] = {}
+        self._limits: dict[_LimitsKey, _Limits] = {}
         self._evidence: dict[tuple[str, str], SharedEvidence] = {}
 
     def judge(self, facts: HealthFacts) -> Verdict:
@@ -136,7 +143,14 @@ class Judge:
         device = facts.device
         on_calls = facts.lives_on_calls
         is_newest = facts.connection_record.data_device_id == device.device_id
-        key = (device.workspace_id, device.provider_id, device.override, on_calls, is_newest)
+        key = (
+            device.workspace_id,
+            device.provider_id,
+            device.override,
+            on_calls,
+            is_newest,
+            find_counting_activation(facts),
+        )
         limits = self._limits.get(key)
         if limits is None:
             thresholds = resolve_thresholds(

@@ -52,19 +52,22 @@ def find_answers(facts: HealthFacts) -> tuple[AnswerTimes, ...]:
     if facts.is_of_legacy and facts.statement != "named":
         return ()
     if not facts.is_asked:
-        found = [(facts.others_data_at, facts.others_data_at)]
-    elif facts.statement == "named" and is_since_activation(facts, facts.statement_begun_at):
-        found = [
-            (facts.statement_begun_at, facts.statement_at),
-            (record.complete_begun_at, record.complete_at),
-        ]
-    else:
+        others_at = facts.others_data_at
+        return _since_activation(facts, others_at, others_at)
+    if facts.statement != "named" or not is_since_activation(facts, facts.statement_begun_at):
         return ()
-    return tuple(
-        AnswerTimes(begun_at, ended_at)
-        for begun_at, ended_at in found
-        if begun_at is not None and ended_at is not None and is_since_activation(facts, begun_at)
+    return (
+        *_since_activation(facts, facts.statement_begun_at, facts.statement_at),
+        *_since_activation(facts, record.complete_begun_at, record.complete_at),
     )
+
+
+def _since_activation(
+    facts: HealthFacts, begun_at: datetime | None, ended_at: datetime | None
+) -> tuple[AnswerTimes, ...]:
+    if begun_at is None or ended_at is None or begun_at < facts.device.activated_at:
+        return ()
+    return (AnswerTimes(begun_at, ended_at),)
 
 
 def has_recent_answer(

@@ -6,13 +6,20 @@ health_decision.py. Pure, from stored facts alone.
 
 from __future__ import annotations
 
-from datetime import timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from domain.asking import why_not_asked
 from domain.health_answer import due_seconds, is_since_activation, max_seconds_without_news
 from domain.health_facts import age_seconds, is_later, is_within
+from domain.health_gaps import (
+    find_collecting_since,
+    find_end_of_gap,
+    find_gap,
+    find_last_start,
+    max_between_starts,
+    newest,
+)
 from domain.health_reason import Cause, HealthReason, Party, cause
 from domain.model import FaultClass, Reason
 
@@ -24,8 +31,6 @@ if TYPE_CHECKING:
     from domain.thresholds import Thresholds
 
 MAX_WAITING_SECONDS = 30.0
-CYCLE_TOLERANCE = 1.2
-CYCLE_TOLERANCE_SECONDS = 5.0
 PAUSED = "collecting is paused: every running shard was started with --paused"
 STREAM_STABLE_SECONDS = 60.0  # a socket that was open for so long is no longer new
 
@@ -54,13 +59,15 @@ _REFUSALS: Final[Mapping[str | None, Party]] = MappingProxyType(
 class SharedCauses(NamedTuple):
     """The causes that are the same for all devices of a connection with equal limits.
 
-    `late_collector` once a cycle has started. A device that sent the newest data has its own.
+    A device that sent the newest data has its own, and so has one whose activation counts as a
+    start. `gap_at`: see find_gap.
     """
 
     switched_off: Cause | None
     late_collector: Cause | None
     backlog: Cause | None
     of_connection: Sequence[Cause]
+    gap_at: datetime | None
 
 
 def find_shared_causes(facts: HealthFacts, thresholds: Thresholds, now: datetime) -> SharedCauses:
@@ -70,6 +77,7 @@ def find_shared_causes(facts: HealthFacts, thresholds: Thresholds, now: datetime
         _find_late_collector(facts, now),
         _find_backlog(facts),
         _find_connection_causes(facts, thresholds, now),
+        find_gap(facts, now),
     )
 
 
@@ -77,47 +85,20 @@ def find_causes(
     facts: HealthFacts, thresholds: Thresholds, shared: SharedCauses, now: datetime
 ) -> tuple[Cause, ...]:
     """Return every cause that holds now, in the order of the rule. Each reason occurs once."""
-    # Without a start the time counts from the device's activation.
-    has_started = facts.collector.last_cycle_started_at is not None
     found = (
         shared.switched_off,
-        shared.late_collector if has_started else _find_late_collector(facts, now),
+        shared.late_collector,
         shared.backlog,
         *shared.of_connection,
         _find_refusal(facts, thresholds, now),
         _find_unknown(facts, now),
         _find_silent_sender(facts, thresholds, now),
     )
-    causes = {each.reason: each for each in reversed(found) if each is not None}
-    return tuple(reversed(causes.values()))
-
-
-def find_gap(facts: HealthFacts, now: datetime) -> datetime | None:
-    """Return an instant in our newest gap: data that came before it proves nothing. None: no gap.
-
-    Before a cycle that starts too late, or is overdue now, something may have been heard for as
-    long as a cycle may take to come. It shows that our side was there. While flags kept us from
-    asking, we heard nothing.
-    """
-    longest = _max_between_starts(facts)
-    is_overdue = now - _find_last_start(facts) > longest
-    back_at = now if is_overdue else _find_end_of_gap(facts)
-    gap_at = None if back_at is None else back_at - longest
-    return _newest(gap_at, _find_asking_since(facts))
-
-
-def _find_end_of_gap(facts: HealthFacts) -> datetime | None:
-    """Return when our side was back, if the newest cycle that started had come too late.
-
-    The time counts from the start before it, or from when the workspace took its place in the
-    schedule, whichever is later. The next start in time ends the matter.
-    """
-    collector = facts.collector
-    newest, earlier = collector.last_cycle_started_at, collector.earlier_cycle_started_at
-    if newest is None or earlier is None:
-        return None
-    running_since = _newest(earlier, _find_collecting_since(facts)) or earlier
-    return newest if newest - running_since > _max_between_starts(facts) else None
+    held = [each for each in found if each is not None]
+    if len(held) < 2:  # as nearly always
+        return tuple(held)
+    first = {each.reason: each for each in reversed(held)}
+    return tuple(reversed(first.values()))
 
 
 # --- ours
@@ -150,8 +131,8 @@ def _find_no_collecting(facts: HealthFacts, now: datetime) -> Cause | None:
     collector = facts.collector
     if collector.is_paused:
         return _late(collector.last_cycle_started_at, PAUSED)
-    running_since = _find_last_start(facts)
-    if now - running_since > _max_between_starts(facts):
+    running_since = find_last_start(facts)
+    if now - running_since > max_between_starts(facts):
         return _late(running_since, "no cycle has started in time")
     expires_at = collector.owner_expires_at
     if expires_at is not None and expires_at < now:
@@ -172,36 +153,11 @@ def _find_unheard(facts: HealthFacts, now: datetime) -> Cause | None:
     pushed, nothing shows that a shard was there.
     """
     record = facts.connection_record
-    known = (_find_last_start(facts), record.sender_at, record.data_at)
+    known = (find_last_start(facts), record.sender_at, record.data_at)
     heard_at = max(instant for instant in known if instant is not None)
-    if facts.collector.is_paused or now - heard_at <= _max_between_starts(facts):
+    if facts.collector.is_paused or now - heard_at <= max_between_starts(facts):
         return None
     return _late(heard_at, "no cycle has started in time, and nobody was heard")
-
-
-def _find_last_start(facts: HealthFacts) -> datetime:
-    """Return the newest start, or when the workspace took its place, whichever is later.
-
-    Without a start the time counts from the device's activation.
-    """
-    last_start_at = facts.collector.last_cycle_started_at or facts.device.activated_at
-    return _newest(last_start_at, _find_collecting_since(facts)) or last_start_at
-
-
-def _find_collecting_since(facts: HealthFacts) -> datetime | None:
-    """Return when our side last began to collect: by its place in the schedule, or by its flags."""
-    return _newest(facts.workspace.scheduled_since, _find_asking_since(facts))
-
-
-def _find_asking_since(facts: HealthFacts) -> datetime | None:
-    """Return when flags last changed whom we ask. They say nothing about what clients send."""
-    return None if facts.is_pushed else facts.workspace.asking_changed_at
-
-
-def _newest(one: datetime | None, other: datetime | None) -> datetime | None:
-    if one is None or other is None:
-        return one or other
-    return max(one, other)
 
 
 def _is_closed_by_us(facts: HealthFacts) -> bool:
@@ -219,11 +175,6 @@ def _late(since: datetime | None, detail: str) -> Cause:
     return cause(HealthReason.COLLECTOR_LATE, since, detail)
 
 
-def _max_between_starts(facts: HealthFacts) -> timedelta:
-    interval = facts.workspace.poll_interval_seconds
-    return timedelta(seconds=interval * CYCLE_TOLERANCE + CYCLE_TOLERANCE_SECONDS)
-
-
 def _is_in_gap(facts: HealthFacts, now: datetime) -> bool:
     """Return whether a gap of ours has not ended: nobody knows yet what happened during it.
 
@@ -231,7 +182,7 @@ def _is_in_gap(facts: HealthFacts, now: datetime) -> bool:
     or a socket that has been open for 60 s ends it. At the latest it is over after due.
     """
     record = facts.connection_record
-    back_at = _find_end_of_gap(facts) or _find_unanswered_return(facts)
+    back_at = find_end_of_gap(facts) or _find_unanswered_return(facts)
     if back_at is None or age_seconds(back_at, now) > due_seconds(facts.workspace):
         return False
     if facts.is_asked:
@@ -254,9 +205,9 @@ def _find_unanswered_return(facts: HealthFacts) -> datetime | None:
     if back_at is None or record.call_ended_at is None or record.call_status != "succeeded":
         return None
     ended_at = record.call_ended_at
-    began_at = _newest(facts.connection_changed_at, _find_collecting_since(facts))
-    running_since = _newest(ended_at, began_at) or ended_at
-    return back_at if back_at - running_since > _max_between_starts(facts) else None
+    began_at = newest(facts.connection_changed_at, find_collecting_since(facts))
+    running_since = newest(ended_at, began_at) or ended_at
+    return back_at if back_at - running_since > max_between_starts(facts) else None
 
 
 def _find_backlog(facts: HealthFacts) -> Cause | None:

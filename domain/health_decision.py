@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from domain.health_answer import has_legacy_answer, has_recent_answer
-from domain.health_causes import find_causes, find_gap
+from domain.health_causes import find_causes
 from domain.health_reason import CONNECTION_REASONS, Cause, HealthReason, Party, cause
 from domain.health_state import State
 
@@ -53,7 +53,7 @@ def decide_late(
         return _decide_silence(state, is_answered=is_answered), ()
     causes = find_causes(facts, thresholds, shared, now)
     reasons = {each.reason for each in causes}
-    is_answered = _is_answered(facts, thresholds, reasons, now)
+    is_answered = _is_answered(facts, thresholds, shared.gap_at, reasons, now)
     # A statement that leaves the device out is an answer of the provider, too.
     is_stated = is_answered or HealthReason.UNKNOWN_TO_PROVIDER in reasons
     for each in causes:
@@ -63,7 +63,11 @@ def decide_late(
 
 
 def _is_answered(
-    facts: HealthFacts, thresholds: Thresholds, reasons: Container[HealthReason], now: datetime
+    facts: HealthFacts,
+    thresholds: Thresholds,
+    gap_at: datetime | None,
+    reasons: Container[HealthReason],
+    now: datetime,
 ) -> bool:
     """Return whether there is a recent answer about the device.
 
@@ -73,7 +77,7 @@ def _is_answered(
         return has_recent_answer(facts, thresholds, None, now)
     if HealthReason.COLLECTOR_LATE in reasons:
         return False
-    return has_recent_answer(facts, thresholds, find_gap(facts, now), now)
+    return has_recent_answer(facts, thresholds, gap_at, now)
 
 
 def _decide_silence(state: State, *, is_answered: bool) -> Cause:

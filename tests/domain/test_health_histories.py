@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from domain.health import judge_health
 from domain.health_answer import due_seconds
-from domain.health_causes import find_gap
+from domain.health_gaps import find_gap
 from domain.health_reason import CONNECTION_REASONS, HealthReason, Party
 from domain.health_state import State
 from tests.domain.health_world import STEP, TROUBLES, Trouble, World
