@@ -150,7 +150,7 @@ class Cycle:
             self._results[provider_id] = _describe(fault)
             self._note_fault(connection, fault)
         else:
-            self._state.edge_of(connection).recovered()
+            self._state.note_success(connection)
             self._results[provider_id] = "ok"
             await self._ask_roster(connection, poller, collection)
 

@@ -5,7 +5,7 @@ Owns the cache, not the truth: cursors and rosters are stored with the data that
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from actors.rosters import DEFAULT_ROSTERS, Rosters
 from runtime.logs import EdgeLog, get_logger
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from ports.providers import ProviderFault
 
 
+# One object for all workspaces: each empty frozenset takes 216 bytes.
+_NO_CONNECTIONS: Final[frozenset[str]] = frozenset()
+
+
 class PollState:
     """Cache of what a workspace knows of its connections from one cycle to the next.
 
@@ -26,21 +30,24 @@ class PollState:
     def __init__(self, cursors: Mapping[str, str], rosters: Rosters | None = None) -> None:
         self.cursors = dict(cursors)
         self.rosters = rosters or Rosters({}, DEFAULT_ROSTERS)
-        self.silent: frozenset[str] = frozenset()
-        self._edges: dict[str, EdgeLog] = {}
+        self.silent = _NO_CONNECTIONS
+        self._troubles: dict[str, EdgeLog] = {}  # by connection; over many cycles
 
-    def edge_of(self, connection: ProviderConnection) -> EdgeLog:
-        """Return the log of this connection's troubles, kept over many cycles.
-
-        It writes one line when a trouble begins and one when it ends.
-        """
-        if connection.provider_id not in self._edges:
-            log = get_logger("cycle").bind(
-                workspace_id=connection.workspace_id, provider_id=connection.provider_id
-            )
-            self._edges[connection.provider_id] = EdgeLog(log, "provider_call")
-        return self._edges[connection.provider_id]
+    def note_silent(self, found: frozenset[str]) -> None:
+        self.silent = found or _NO_CONNECTIONS
 
     def note_fault(self, connection: ProviderConnection, fault: ProviderFault) -> None:
         """Log the fault if it is the first of a trouble."""
-        self.edge_of(connection).failed(fault, fault=str(fault.fault))
+        edge = self._troubles.get(connection.provider_id)
+        if edge is None:
+            log = get_logger("cycle").bind(
+                workspace_id=connection.workspace_id, provider_id=connection.provider_id
+            )
+            edge = self._troubles[connection.provider_id] = EdgeLog(log, "provider_call")
+        edge.failed(fault, fault=str(fault.fault))
+
+    def note_success(self, connection: ProviderConnection) -> None:
+        """Log the end of a trouble, if there was one."""
+        edge = self._troubles.pop(connection.provider_id, None)
+        if edge is not None:
+            edge.recovered()

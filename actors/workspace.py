@@ -339,7 +339,7 @@ class WorkspaceActor:
                 span.set("lastheard.workspace_id", self._view.workspace_id)
                 span.set("lastheard.cycle_id", started.cycle_id)
                 span.set("lastheard.trigger", str(started.key.trigger))
-                self._state.silent = await self._find_silent()
+                self._state.note_silent(await self._find_silent())
                 fetch_seconds = max(0.0, (deadline - self._clock.now()).total_seconds())
                 commit_seconds = schedule.COMMIT_SHARE * interval
                 outcome = await cycle.run(fetch_seconds, commit_seconds)

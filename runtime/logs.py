@@ -17,7 +17,7 @@ import sys
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, TextIO, cast
 
 import orjson
 import structlog
@@ -99,6 +99,9 @@ class EdgeStatistics:
     last_error: str | None  # redacted; kept after a recovery
 
 
+_CLOCK: Final = SystemClock()  # has no state; a shard has thousands of edges
+
+
 class EdgeLog:
     """Logs a trouble when it begins and when it ends, and not in between.
 
@@ -114,7 +117,7 @@ class EdgeLog:
     ) -> None:
         self._log = log
         self._subject = subject
-        self._clock: Clock = clock or SystemClock()
+        self._clock: Clock = clock or _CLOCK
         self._failing_since: float | None = None
         self._failures = 0
         self._last_error = ""
@@ -243,7 +246,7 @@ def _processors(*, as_json: bool, colors: bool) -> list[Processor]:
 
 
 def _stamp(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    event["timestamp"] = format_instant(SystemClock().wall(), "microseconds")
+    event["timestamp"] = format_instant(_CLOCK.wall(), "microseconds")
     return event
 
 
