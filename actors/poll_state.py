@@ -31,7 +31,7 @@ class PollState:
         self.cursors = dict(cursors)
         self.rosters = rosters or Rosters({}, DEFAULT_ROSTERS)
         self.silent = _NO_CONNECTIONS
-        self._troubles: dict[str, EdgeLog] = {}  # by connection; over many cycles
+        self._troubles: dict[str, EdgeLog] = {}  # by connection, while one lasts
 
     def note_silent(self, found: frozenset[str]) -> None:
         self.silent = found or _NO_CONNECTIONS

@@ -148,6 +148,7 @@ async def measure_ours(
     """Measure the service, from the first frame to the last commit. Raises NotVerified.
 
     `rate` is in frames a second over all streams; 0 is as fast as the service takes them.
+    `window_seconds` is for how long the service coalesces.
     """
     feed = shape.new_feed()
     dsn = await place.new_database(template.database)

@@ -76,7 +76,8 @@ async def measure(place: Place, quick: bool) -> list[Figure]:
     """Return for each form how long the backlog lasted, and by how much the process grew."""
     away = QUICK_AWAY_SECONDS if quick else AWAY_SECONDS
     extra = QUICK_EXTRA_SECONDS if quick else 0.0
-    garbage.freeze_and_tune()  # as the service does: 20,000 updates wait, and must not be scanned
+    # As the service does: else the 20,000 updates that wait are scanned over and over.
+    garbage.freeze_and_tune()
     figures = []
     for form, share in (("coalesced", COALESCED_SHARE), ("plain", PLAIN_SHARE)):
         dsn = await place.new_database()

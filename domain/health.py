@@ -18,7 +18,7 @@ from domain.health_causes import find_shared_causes
 from domain.health_decision import decide_fresh, decide_late
 from domain.health_evidence import gather_evidence, gather_shared_evidence
 from domain.health_facts import age_seconds
-from domain.health_gaps import find_counting_activation
+from domain.health_gaps import find_last_start
 from domain.health_signals import SignalRules, find_silent_signals
 from domain.health_state import State, cutoffs, state_of
 from domain.thresholds import resolve_thresholds
@@ -71,17 +71,13 @@ class _Limits(NamedTuple):
     """What the devices of one connection with equal limits share at one instant.
 
     The device that sent the connection's newest data has its own: the others prove nothing for it.
-    So has one whose activation counts as a start: see find_counting_activation.
+    `causes` are by what counts as our newest start: until a cycle starts, it may be an activation.
     """
 
     thresholds: Thresholds
     cutoffs: Cutoffs
     signal_rules: SignalRules
-    causes: SharedCauses
-
-
-# Workspace, connection, the device's own limits, lives on calls, sent the newest data, activation.
-_LimitsKey = tuple[str, str, "PolicyOverride", bool, bool, "datetime | None"]
+    causes: dict[datetime, SharedCauses]
 
 
 class Judge:
@@ -93,7 +89,7 @@ class Judge:
 
     def __init__(self, now: datetime) -> None:
         self._now = now
-        self._limits: dict[_LimitsKey, _Limits] = {}
+        self._limits: dict[tuple[str, str, PolicyOverride, bool, bool], _Limits] = {}
         self._evidence: dict[tuple[str, str], SharedEvidence] = {}
 
     def judge(self, facts: HealthFacts) -> Verdict:
@@ -134,7 +130,8 @@ class Judge:
         if state is State.HEALTHY:
             decided = decide_fresh(facts, limits.thresholds, silent_signals)
         else:
-            decided, causes = decide_late(facts, state, limits.thresholds, limits.causes, now)
+            shared = self._find_causes(facts, limits)
+            decided, causes = decide_late(facts, state, limits.thresholds, shared, now)
         return Decision(
             state, decided.reason, decided.party, causes, silent_signals, limits.thresholds
         )
@@ -143,14 +140,7 @@ class Judge:
         device = facts.device
         on_calls = facts.lives_on_calls
         is_newest = facts.connection_record.data_device_id == device.device_id
-        key = (
-            device.workspace_id,
-            device.provider_id,
-            device.override,
-            on_calls,
-            is_newest,
-            find_counting_activation(facts),
-        )
+        key = (device.workspace_id, device.provider_id, device.override, on_calls, is_newest)
         limits = self._limits.get(key)
         if limits is None:
             thresholds = resolve_thresholds(
@@ -160,9 +150,17 @@ class Judge:
                 thresholds,
                 cutoffs(thresholds, self._now),
                 SignalRules(facts.workspace, thresholds),
-                find_shared_causes(facts, thresholds, self._now),
+                {},
             )
         return limits
+
+    def _find_causes(self, facts: HealthFacts, limits: _Limits) -> SharedCauses:
+        last_start_at = find_last_start(facts)
+        causes = limits.causes.get(last_start_at)
+        if causes is None:
+            causes = find_shared_causes(facts, limits.thresholds, self._now)
+            limits.causes[last_start_at] = causes
+        return causes
 
     def _find_evidence(self, facts: HealthFacts) -> SharedEvidence:
         key = (facts.device.workspace_id, facts.device.provider_id)

@@ -57,10 +57,9 @@ _REFUSALS: Final[Mapping[str | None, Party]] = MappingProxyType(
 
 
 class SharedCauses(NamedTuple):
-    """The causes that are the same for all devices of a connection with equal limits.
+    """The causes that devices of a connection share if limits and our newest start are equal.
 
-    A device that sent the newest data has its own, and so has one whose activation counts as a
-    start. `gap_at`: see find_gap.
+    The device that sent the newest data has its own. `gap_at`: see find_gap.
     """
 
     switched_off: Cause | None
@@ -71,13 +70,14 @@ class SharedCauses(NamedTuple):
 
 
 def find_shared_causes(facts: HealthFacts, thresholds: Thresholds, now: datetime) -> SharedCauses:
-    """Return what find_causes takes for every device with this connection and these limits."""
+    """Return what find_causes takes for every device that shares it with this one."""
+    gap_at = find_gap(facts, now)
     return SharedCauses(
         _find_switched_off(facts),
-        _find_late_collector(facts, now),
+        _find_late_collector(facts, gap_at, now),
         _find_backlog(facts),
         _find_connection_causes(facts, thresholds, now),
-        find_gap(facts, now),
+        gap_at,
     )
 
 
@@ -94,11 +94,11 @@ def find_causes(
         _find_unknown(facts, now),
         _find_silent_sender(facts, thresholds, now),
     )
-    held = [each for each in found if each is not None]
-    if len(held) < 2:  # as nearly always
-        return tuple(held)
-    first = {each.reason: each for each in reversed(held)}
-    return tuple(reversed(first.values()))
+    causes: dict[HealthReason, Cause] = {}
+    for each in found:
+        if each is not None:
+            causes.setdefault(each.reason, each)
+    return tuple(causes.values())
 
 
 # --- ours
@@ -117,10 +117,12 @@ def _find_switched_off(facts: HealthFacts) -> Cause | None:
     return None
 
 
-def _find_late_collector(facts: HealthFacts, now: datetime) -> Cause | None:
+def _find_late_collector(
+    facts: HealthFacts, gap_at: datetime | None, now: datetime
+) -> Cause | None:
     """Return `collector_late` if our own side does not collect, or has not yet caught up."""
     late = _find_unheard(facts, now) if facts.is_pushed else _find_no_collecting(facts, now)
-    if late is None and _is_in_gap(facts, now):
+    if late is None and _is_in_gap(facts, gap_at, now):
         since = facts.collector.earlier_cycle_started_at
         return _late(since, "no answer has come since our own gap")
     return late
@@ -175,7 +177,7 @@ def _late(since: datetime | None, detail: str) -> Cause:
     return cause(HealthReason.COLLECTOR_LATE, since, detail)
 
 
-def _is_in_gap(facts: HealthFacts, now: datetime) -> bool:
+def _is_in_gap(facts: HealthFacts, gap_at: datetime | None, now: datetime) -> bool:
     """Return whether a gap of ours has not ended: nobody knows yet what happened during it.
 
     A call that ended ends it, answered or failed. Where no calls are made, data of another device
@@ -189,7 +191,7 @@ def _is_in_gap(facts: HealthFacts, now: datetime) -> bool:
         # A stream asks when it connects, which may be before the cycle, but in the same slot.
         slot_start_at = facts.collector.last_slot_start_at or back_at
         return record.call_ended_at is None or record.call_ended_at < slot_start_at
-    if is_later(facts.others_data_at, find_gap(facts, now)):
+    if is_later(facts.others_data_at, gap_at):
         return False
     opened_at = max(record.stream_changed_at or back_at, back_at)
     return record.stream_status != "open" or age_seconds(opened_at, now) < STREAM_STABLE_SECONDS

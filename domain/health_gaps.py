@@ -45,14 +45,6 @@ def find_end_of_gap(facts: HealthFacts) -> datetime | None:
     return newest_at if newest_at - running_since > max_between_starts(facts) else None
 
 
-def find_counting_activation(facts: HealthFacts) -> datetime | None:
-    """Return the device's activation if it counts as our newest start: see find_last_start."""
-    if facts.collector.last_cycle_started_at is not None:
-        return None
-    activated_at, since = facts.device.activated_at, find_collecting_since(facts)
-    return activated_at if since is None or activated_at > since else None
-
-
 def find_last_start(facts: HealthFacts) -> datetime:
     """Return the newest start, or when the workspace took its place, whichever is later.
 

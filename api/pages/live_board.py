@@ -164,13 +164,14 @@ class LiveBoard:
         self._leave_to_legacy(reading, tick)
         fresh = [name for name, space in self.spaces.items() if space.is_to_be_read]
         await self._read_all(fresh, counted, reading, tick)
-        judge = Judge(reading.evaluated_at)
-        self._work_seconds = await self._judge(self.spaces.values(), judge, tick)
+        at = reading.evaluated_at
+        self._work_seconds = await self._judge(self.spaces.values(), Judge(at), tick)
         wrong = [name for name, space in known.items() if self._differs(space, reading)]
         if wrong:
             self.told["read_anew"] += len(wrong)
             await self._read_all(wrong, counted, reading, tick)
-            await self._judge([self.spaces[name] for name in wrong], judge, tick)
+            # A judge of its own, because it keeps what devices share in one read.
+            await self._judge([self.spaces[name] for name in wrong], Judge(at), tick)
         self.counts.take(reading.counts, tick)
         await self.marks.read(marked, tick)
         self.evaluated_at, self.tick_number = reading.evaluated_at, tick

@@ -61,15 +61,16 @@ class Streams:
 async def test_streams_are_offered_less_until_it_fits() -> None:
     streams = Streams(capacity=450.0)
     fitting = FittingOffer(streams.take)
-    assert await fitting.measure(1_000.0) == pytest.approx((433.5, 8.0, 4.0))
-    assert streams.offers == pytest.approx([600.0, 510.0, 433.5])
-    await fitting.measure(1_000.0)
-    assert streams.offers[3:] == pytest.approx([433.5])
+    assert await fitting.measure(1_000.0) == pytest.approx((429.8875, 8.0, 4.0))
+    assert streams.offers == pytest.approx([700.0, 595.0, 505.75, 429.8875])
+    await fitting.measure(1_000.0)  # from a step above
+    assert streams.offers[4:] == pytest.approx([505.75, 429.8875])
+    assert fitting.fitting == pytest.approx([0.4298875] * 2)
 
 
 async def test_values_of_which_a_few_are_superseded_cost_more() -> None:
-    cost = await FittingOffer(Streams(capacity=576.0).take).measure(1_000.0)
-    assert cost == pytest.approx((576.0, 8 / 0.96, 4 / 0.96))
+    cost = await FittingOffer(Streams(capacity=672.0).take).measure(1_000.0)
+    assert cost == pytest.approx((672.0, 8 / 0.96, 4 / 0.96))
 
 
 async def test_streams_that_always_supersede_are_no_figure() -> None:

@@ -92,6 +92,38 @@ def test_without_a_start_each_device_waits_for_its_own_time() -> None:
     assert _reasons(new, old) == expected[::-1]
 
 
+def test_devices_without_a_start_are_judged_together_as_alone() -> None:
+    """Activations lie before, at and after the time from which our side collects."""
+    judge = Judge(NOW).judge
+    page_of_some = [
+        known._replace(
+            workspace=replace(
+                known.workspace,
+                workspace_id=f"{transport} {since} {changed}",
+                scheduled_since=since,
+                asking_changed_at=changed,
+            ),
+            connection=replace(known.connection, transport=transport),
+            device=replace(
+                known.device,
+                workspace_id=f"{transport} {since} {changed}",
+                activated_at=ago(minutes=activated),
+            ),
+        )
+        for transport in ("push", "poll", "stream")
+        for since in (None, ago(minutes=3), ago(minutes=30))
+        for changed in (None, ago(minutes=4), ago(minutes=40))
+        for activated in (300, 30, 4, 3, 2)
+        for known in (
+            collector(never_heard(minutes=65), last_cycle_started_at=None),
+            collector(silent_for(minutes=20), last_cycle_started_at=None),
+        )
+    ]
+    together = [judge(known) for known in page_of_some]
+    assert together == [judge_health(known, NOW) for known in page_of_some]
+    assert len({each.reason for each in together}) > 3
+
+
 def _reasons(*page_of_some: HealthFacts) -> list[HealthReason]:
     judge = Judge(NOW).judge
     return [judge(known).reason for known in page_of_some]

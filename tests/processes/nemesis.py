@@ -49,6 +49,7 @@ class Nemesis:
         self._random = random
         self._ttl_seconds = ttl_seconds
         self._busy: set[str] = set()
+        self._starting = trio.Lock()
 
     async def rage(self, seconds: float) -> None:
         """Deal blows for so many seconds. Returns when everything that was broken is mended."""
@@ -88,7 +89,7 @@ class Nemesis:
         self.blows["kill -9"] += 1
         await self._cluster.kill(shard_id)
         await trio.sleep(self._duration())
-        await self._cluster.start(shard_id)
+        await self._start(shard_id)
 
     async def _pause(self, shard_id: str) -> None:
         self.blows["pause"] += 1
@@ -99,7 +100,16 @@ class Nemesis:
     async def _restart(self, shard_id: str) -> None:
         self.blows["planned stop"] += 1
         await self._cluster.terminate(shard_id, EXIT_SECONDS)
-        await self._cluster.start(shard_id)
+        await self._start(shard_id)
+
+    async def _start(self, shard_id: str) -> None:
+        """Start a shard while no backends are killed.
+
+        One that loses its connection as it starts ends with 69. A container would start it again,
+        and here nobody would.
+        """
+        async with self._starting:
+            await self._cluster.start(shard_id)
 
     async def _cut_off(self, shard_id: str) -> None:
         await self._part_from_database(shard_id, Condition.CUT)
@@ -118,7 +128,8 @@ class Nemesis:
     async def _kill_backends(self) -> None:
         self.blows["backends killed"] += 1
         statement = KILL_BACKENDS.format(share=self._random.choice((0.2, 1.0)))
-        await trio.to_thread.run_sync(execute, self._cluster.dsn, statement)
+        async with self._starting:
+            await trio.to_thread.run_sync(execute, self._cluster.dsn, statement)
 
     async def _disconnect(self) -> None:
         self.blows["streams disconnected"] += 1
