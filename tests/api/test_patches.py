@@ -102,8 +102,8 @@ async def test_a_patch_of_a_connection_changes_what_it_names(
         ("north", {"base_url": "https://evil.example"}, 422, "/credential"),
         ("north", {"base_url": "https://evil.example", "credential": ADMINS}, 403, "/credential"),
         ("north", {"credential": "env:LASTHEARD_SECRET_SOUTH"}, 403, "/credential"),
-        ("all", {"credential": "sk_live_4242"}, 422, "/credential"),
-        ("all", {"settings": {"apiKey": "4242"}}, 422, "/settings/apiKey"),
+        ("all", {"credential": "sk_live_swordfish"}, 422, "/credential"),
+        ("all", {"settings": {"apiKey": "swordfish"}}, 422, "/settings/apiKey"),
         ("all", {"settings": {"tongue": "rude"}}, 422, "/settings/tongue"),
         ("all", {"overrides": {"delayed_after_seconds": 1800}}, 422, "/overrides"),
         ("all", {"provider_type": "carrier-pigeon"}, 422, "/provider_type"),
@@ -121,7 +121,7 @@ async def test_a_patch_of_a_connection_is_judged_as_a_put(
     await put_second(harness)
     answer = await harness.ask("PATCH", SECOND, key=key, json=patch)
     assert (answer.status, answer.pointers[:1]) == (status, [pointer]), answer.body
-    assert b"4242" not in answer.body
+    assert b"swordfish" not in answer.body
     assert await shown(harness) == STORED
 
 

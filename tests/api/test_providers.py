@@ -112,8 +112,8 @@ async def test_connections_are_listed_in_pages(harness: Harness) -> None:
 @pytest.mark.parametrize(
     ("change", "pointers"),
     [
-        ({"credential": "sk_live_4242"}, ["/credential"]),
-        ({"credential": "env:sk-live 4242"}, ["/credential"]),
+        ({"credential": "sk_live_swordfish"}, ["/credential"]),
+        ({"credential": "env:sk-live swordfish"}, ["/credential"]),
         ({"credential": "file:"}, ["/credential"]),
         ({"credential": "file:/etc/hostname"}, ["/credential"]),
         ({"credential": "file:/proc/self/environ"}, ["/credential"]),
@@ -123,7 +123,7 @@ async def test_connections_are_listed_in_pages(harness: Harness) -> None:
         ({"credential": "env:LASTHEARD_DSN"}, ["/credential"]),
         ({"credential": "env:HOME"}, ["/credential"]),
         ({"base_url": "https://user:pass@provider.example"}, ["/base_url"]),
-        ({"base_url": "https://provider.example?apiKey=4242"}, ["/base_url"]),
+        ({"base_url": "https://provider.example?apiKey=swordfish"}, ["/base_url"]),
         ({"base_url": "ftp://provider.example"}, ["/base_url"]),
         ({"base_url": "https://[provider"}, ["/base_url"]),
         ({"base_url": "https://[Acd2d27]"}, ["/base_url"]),
@@ -132,8 +132,11 @@ async def test_connections_are_listed_in_pages(harness: Harness) -> None:
         ({"base_url": "http://[fe80::1%25eth0]"}, ["/base_url"]),
         ({"base_url": "http://2852039166"}, ["/base_url"]),
         ({"base_url": "http://10.1.2.3:8080"}, ["/base_url"]),
-        ({"settings": {"apiKey": "4242"}}, ["/settings/apiKey"]),
-        ({"settings": {"deep": [{"client_secret": "4242"}]}}, ["/settings/deep/0/client_secret"]),
+        ({"settings": {"apiKey": "swordfish"}}, ["/settings/apiKey"]),
+        (
+            {"settings": {"deep": [{"client_secret": "swordfish"}]}},
+            ["/settings/deep/0/client_secret"],
+        ),
         ({"settings": {"tongue": "a\u0000b"}}, ["/settings/tongue"]),
         ({"settings": {"tongue": "rude"}}, ["/settings/tongue"]),
         ({"settings": {"volume": 11}}, ["/settings/volume"]),
@@ -148,7 +151,7 @@ async def test_a_wrong_value_is_refused_by_its_field_and_not_repeated(
 ) -> None:
     answer = await harness.ask("PUT", "/workspaces/north/providers/second", json=BODY | change)
     assert (answer.status, answer.problem, answer.pointers) == (422, "invalid-body", pointers)
-    assert b"4242" not in answer.body
+    assert b"swordfish" not in answer.body
     assert (await harness.ask("GET", "/workspaces/north/providers/second")).status == 404
 
 
