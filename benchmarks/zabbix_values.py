@@ -129,7 +129,7 @@ class FittingOffer:
 
 
 async def _take_streams(template: Template, place: Place, windows: int, offered: float) -> Taken:
-    """Offer so many values a second, WINDOW_TURNS of each vehicle in a window."""
+    """Offer so many values a second, with a window of WINDOW_TURNS values of a vehicle."""
     turn_seconds = SHAPE.streams * SHAPE.vehicles / offered
     return await fleet_streams.measure_ours(
         template,
