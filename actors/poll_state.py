@@ -34,6 +34,7 @@ class PollState:
         self._troubles: dict[str, EdgeLog] = {}  # by connection, while one lasts
 
     def note_silent(self, found: frozenset[str]) -> None:
+        """Note the connections that have a silent device now."""
         self.silent = found or _NO_CONNECTIONS
 
     def note_fault(self, connection: ProviderConnection, fault: ProviderFault) -> None:

@@ -65,11 +65,13 @@ def _find_asking_since(facts: HealthFacts) -> datetime | None:
 
 
 def max_between_starts(facts: HealthFacts) -> timedelta:
+    """Return how long after a start the next one must have come."""
     interval = facts.workspace.poll_interval_seconds
     return timedelta(seconds=interval * CYCLE_TOLERANCE + CYCLE_TOLERANCE_SECONDS)
 
 
 def newest(one: datetime | None, other: datetime | None) -> datetime | None:
+    """Return the later of two instants, or the one that is known; None if neither is."""
     if one is None or other is None:
         return one or other
     return max(one, other)
