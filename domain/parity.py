@@ -31,7 +31,6 @@ OTHER_TOLERANCE_SHARE: Final = 0.01
 FULL_CIRCLE_DEGREES: Final = 360.0
 HEADING: Final = "heading_deg"
 TIMES: Final = frozenset({"charging_complete_at"})  # signals whose value is a time
-SAME_OBSERVATION_SECONDS: Final = 1.0
 RECEIPT_INTERVALS: Final = 2
 MAX_SAMPLES: Final = 20
 EARTH_RADIUS_METRES: Final = 6_371_008.8
@@ -203,14 +202,22 @@ def _compare_value(
 def _held_at(shown: ShownValue, at: datetime) -> bool:
     """Return whether the value is known to have been this one at the instant.
 
-    A second more or less is taken for the same observation: systems cut off fractions.
+    Systems cut off fractions of a second. So if one of the two times has none, both are compared
+    in whole seconds, and in milliseconds otherwise.
     """
-    if shown.observed_at is None:
+    observed_at = shown.observed_at
+    if observed_at is None:
         return False
-    since = shown.unchanged_since or shown.observed_at
-    early = (since - at).total_seconds()
-    late = (at - shown.observed_at).total_seconds()
-    return early <= SAME_OBSERVATION_SECONDS and late <= SAME_OBSERVATION_SECONDS
+    cut = _cut_to_milliseconds if at.microsecond and observed_at.microsecond else _cut_to_seconds
+    return cut(shown.unchanged_since or observed_at) <= cut(at) <= cut(observed_at)
+
+
+def _cut_to_seconds(moment: datetime) -> datetime:
+    return moment.replace(microsecond=0)
+
+
+def _cut_to_milliseconds(moment: datetime) -> datetime:
+    return moment.replace(microsecond=moment.microsecond // 1_000 * 1_000)
 
 
 def within_tolerance(signal: str, ours: Value, theirs: Value) -> bool | None:

@@ -23,7 +23,7 @@ SHADOW: Final = {"poll_owner": "both_shadow", "read_owner": "legacy"}
 GATE: Final = {"cycles": 4}
 GUARDRAILS: Final = {"cycles": 4, "min_completed_cycles": 3}
 VEHICLES: Final = 3
-# On a crowded machine a cycle may be late, and then some comparison finds core older.
+# For a few compared cycles on a crowded machine.
 GATE_SECONDS: Final = 75.0
 
 

@@ -97,10 +97,15 @@ def test_receipts_tell_the_age_where_one_side_states_no_times() -> None:
         (100, 10, 50, ParityVerdict.DIFFERENT),  # unchanged over the time that legacy states
         (100, 10, 100, ParityVerdict.DIFFERENT),
         (100, 10, 10, ParityVerdict.DIFFERENT),
-        (100, 10, 101, ParityVerdict.DIFFERENT),  # a second is the same observation
-        (100, 10, 9, ParityVerdict.DIFFERENT),
-        (100, 10, 102, ParityVerdict.EQUAL),  # core showed something else then: not comparable
-        (100, 10, 8, ParityVerdict.EQUAL),  # legacy has news that core may not have yet
+        (100, 10, 101, ParityVerdict.EQUAL),  # core showed something else then: not comparable
+        (100, 10, 9, ParityVerdict.EQUAL),  # legacy has news that core may not have yet
+        (10.4, 10.4, 11, ParityVerdict.DIFFERENT),  # legacy cuts off fractions
+        (11, 11, 10.4, ParityVerdict.DIFFERENT),  # core's vendor does
+        (10.4, 10.4, 12, ParityVerdict.EQUAL),  # a vehicle that sends each second: the one before
+        (10.4, 10.4, 10, ParityVerdict.EQUAL),  # and the one after
+        (10.4, 10.4, 10.6, ParityVerdict.EQUAL),  # one that sends more often
+        (10.4, 10.4, 10.4004, ParityVerdict.EQUAL),
+        (10.3996, 10.3996, 10.4, ParityVerdict.DIFFERENT),  # legacy cuts off microseconds
         (None, 10, 10, ParityVerdict.DIFFERENT),
         (None, 10, 20, ParityVerdict.EQUAL),  # since when core shows it is not known
     ],

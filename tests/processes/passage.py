@@ -50,7 +50,7 @@ _FIRST_MS: Final = 1_767_225_600_000
 
 
 class Passage(NamedTuple):
-    """`files` in the order in which the first frame reached them, `round_trips` by request."""
+    """`files` in the order in which a frame reached them, `round_trips` by request."""
 
     files: Sequence[str]
     round_trips: dict[str, int]
@@ -173,7 +173,7 @@ async def _pass_frame(shard: Shard, vendor: Vendor) -> tuple[int, int]:
 
 
 def files_in_every(spans: Sequence[tuple[int, int]], trace: str) -> list[str]:
-    """The files that occur in each span, in the order of the first."""
+    """The files that occur in each span, in the order of the one with the fewest others."""
     entries = [
         (int(at), name) for at, _, name in (line.partition(" ") for line in trace.splitlines())
     ]
@@ -181,7 +181,7 @@ def files_in_every(spans: Sequence[tuple[int, int]], trace: str) -> list[str]:
         list(dict.fromkeys(name for at, name in entries if began <= at <= ended))
         for began, ended in spans
     ]
-    return [name for name in found[0] if all(name in names for names in found)]
+    return [name for name in min(found, key=len) if all(name in names for names in found)]
 
 
 async def _count_round_trips(shard: Shard, proxy: Proxy) -> dict[str, int]:
