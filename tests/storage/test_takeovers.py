@@ -152,12 +152,17 @@ class Shard:
 async def kill_at_random(
     stores: Stores, database: Database, history: History, random: Random
 ) -> None:
-    """Let a victim's heartbeat run out and declare it dead, between units, again and again."""
+    """Let a victim's heartbeat run out and declare it dead, between units, again and again.
+
+    The victim is one that has died least, for in a round nobody dies that has just renewed.
+    """
     undertaker = (await begin(stores, "undertaker")).session
     while len(history.deaths) < DEATHS:
+        died = Counter(dead.shard_id for dead, _ in history.deaths)
+        victim = min(SHARDS, key=lambda name: (died[name], random.random()))
         await history.wait_for_units(random.randrange(UNITS_BETWEEN_DEATHS))
         assert await stores.sessions.beat(undertaker, ttl_seconds=60, statistics=VitalSigns())
-        await database.run(partial(expire, shard_id=random.choice(SHARDS)))
+        await database.run(partial(expire, shard_id=victim))
         for dead in await stores.leases.declare_dead(
             undertaker
         ):  # nobody, when it has just renewed
