@@ -21,7 +21,7 @@ import trio
 import trio_asyncio  # type: ignore[import-untyped]
 
 from runtime.measures import ignore
-from storage.bridge import Bridge
+from storage.bridge import Bridge, run_callbacks_together
 from storage.connecting import SessionBounds, connect_to_one
 from storage.connection_pool import ConnectionPool, DatabaseCounts
 from storage.faults import DatabaseAway
@@ -56,6 +56,7 @@ async def open_bridge() -> AsyncIterator[Bridge]:
     failure: Exception | None = None
     async with trio_asyncio.open_loop() as loop:
         loop.set_exception_handler(bridge.note_error)
+        run_callbacks_together(loop)
         try:
             yield bridge
         except Exception as error:
