@@ -22,9 +22,8 @@ if TYPE_CHECKING:
 
 MAX_MESSAGE_SIZE: Final = 1024 * 1024
 # Every other task of the process waits while a pass is read, and while its messages are interpreted
-# and merged: about 5 µs for each, and five times that for a refused one. And it waits so for each
-# busy stream.
-FRAMES_AT_ONCE: Final = 32
+# and merged: about 5 µs for each, and five times that for a refused one.
+FRAMES_AT_ONCE: Final = 128
 # A message of the largest size in parts of 1 kB has 1,024 parts; and nobody pings a hundred times a
 # second.
 MAX_IDLE_FRAMES: Final = 2048
