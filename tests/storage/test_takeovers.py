@@ -154,7 +154,8 @@ async def kill_at_random(
 ) -> None:
     """Let a victim's heartbeat run out and declare it dead, between units, again and again.
 
-    The victim is one that has died least, for in a round nobody dies that has just renewed.
+    A victim that has just renewed its heartbeat survives. So the next one is always one of those
+    that died least, and each dies in the end.
     """
     undertaker = (await begin(stores, "undertaker")).session
     while len(history.deaths) < DEATHS:
