@@ -190,10 +190,12 @@ def fleet_parameters(
 ) -> dict[str, Any]:
     """Return the parameters of every statement of health about these workspaces."""
     workspaces = None if allowed is None else list(allowed)
+    shown = kept.shown_of()
     return {
         **kept.classes,
         "workspaces": workspaces,
-        "rows_of": kept.shown_of(),
+        "only_workspace": shown[0] if len(shown) == 1 else None,
+        "rows_of": shown,
         "now": now,
         "by_workspace": False,
     }

@@ -141,6 +141,13 @@ AND coalesce(d.delayed_after_seconds, -1) = c.delayed_after
 AND coalesce(d.stale_after_seconds, -1) = c.stale_after
 AND coalesce(d.grace_seconds, -1) = c.grace
 
+-- part: of_the_fleet
+-- The states (s) of the workspaces that are asked about. If they are one, PostgreSQL compares devices
+-- by their ids alone, which takes a third less time: these statements are planned anew each time, so
+-- that it knows.
+CASE WHEN :only_workspace::text IS NOT NULL THEN s.workspace_id = :only_workspace
+     ELSE :workspaces::text[] IS NULL OR s.workspace_id = ANY (:workspaces) END
+
 -- part: not_retired
 -- Retired devices keep their row of device_state. An index has them, and no others.
 NOT EXISTS (SELECT FROM devices gone
@@ -150,8 +157,8 @@ NOT EXISTS (SELECT FROM devices gone
 -- part: health_counts
 -- Devices with a sure state are counted in the scan. Of the others it keeps the place of the row,
 -- and only these are looked up: the planner expects few elements of an array, and so it does not
--- read all devices. Counts are those of each workspace (by_workspace), or of all of them under the
--- empty name.
+-- read all devices. OFFSET 0 makes it one look-up of a device, and not one for each class. Counts
+-- are those of each workspace (by_workspace), or of all of them under the empty name.
 scanned AS MATERIALIZED (
     SELECT CASE WHEN :by_workspace::boolean THEN s.workspace_id ELSE '' END AS fleet,
            count(*) FILTER (WHERE
@@ -164,7 +171,8 @@ scanned AS MATERIALIZED (
 -- use: sure_state
            ) IS NULL) AS others
     FROM bounds b JOIN device_state s ON s.workspace_id = b.workspace_id
-    WHERE (:workspaces::text[] IS NULL OR s.workspace_id = ANY (:workspaces))
+    WHERE
+-- use: of_the_fleet
       AND
 -- use: not_retired
     GROUP BY fleet
@@ -179,10 +187,14 @@ scanned AS MATERIALIZED (
     FROM scanned
     CROSS JOIN LATERAL unnest(scanned.others) AS other (place)
     JOIN device_state s ON s.ctid = other.place
-    JOIN devices d ON d.workspace_id = s.workspace_id AND d.device_id = s.device_id
+    CROSS JOIN LATERAL (
+        SELECT * FROM devices d
+        WHERE d.workspace_id = s.workspace_id AND d.device_id = s.device_id
+          AND d.retired_at IS NULL
+        OFFSET 0
+    ) AS d
     JOIN classes c ON
 -- use: class_of_device
-    WHERE d.retired_at IS NULL
     GROUP BY 1, 2
 ), counts AS (
     SELECT coalesce(jsonb_object_agg(fleet, states), '{}') AS counts
@@ -268,7 +280,8 @@ candidates AS MATERIALIZED (
 -- use: sure_state
                AS sure
         FROM bounds b JOIN device_state s ON s.workspace_id = b.workspace_id
-        WHERE (:workspaces::text[] IS NULL OR s.workspace_id = ANY (:workspaces))
+        WHERE
+-- use: of_the_fleet
           AND
 -- use: not_retired
     ) AS s

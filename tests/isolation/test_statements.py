@@ -59,7 +59,9 @@ MUTANTS: Final = join_parts(
 # Conditions that say again what another says already, for the planner's sake: taking one out
 # changes no answer.
 REDUNDANT: Final = {
+    ("count_health", "s.workspace_id = $14"),
     ("count_health", "s.workspace_id = ANY ($2)"),
+    ("page_by_state", "s.workspace_id = $14"),
     ("page_by_state", "s.workspace_id = ANY ($2)"),
     ("find_orphans", "workspace_id = $1"),  # abandon_orphans says it again
     ("drop_old_poll_cycles", "s.workspace_id = r.workspace_id"),

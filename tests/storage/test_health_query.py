@@ -9,6 +9,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 from typing import cast as cast_type
 
+import orjson
 import pytest
 
 from domain.health import judge_health
@@ -22,12 +23,14 @@ from storage.reads import PostgresReads
 from tests.storage.fixtures import PROVIDER, WORKSPACE, Cast, connection, draft, populate
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
 
     from domain.health_facts import HealthFacts
     from storage.gateway import Connection, Database
     from tests.conftest import Stores
 
+OTHER = "quay"
 ANYTHING = [None, 60.0, 360.0, 900.0, 3600.0]
 
 
@@ -98,17 +101,34 @@ def python_state(facts: HealthFacts, now: datetime) -> State:
     return state_of(facts.last_update_received_at, facts.device.activated_at, limits)
 
 
+async def add_other(cast: Cast) -> None:
+    """Make another workspace, with stricter limits and a device that nobody heard."""
+    registry = cast.stores.registry
+    await registry.put_workspace(
+        OTHER, name="Quay", active=True, poll_interval_seconds=30, policy=Policy()
+    )
+    await registry.put_provider(replace(connection(), workspace_id=OTHER))
+    await registry.put_devices(OTHER, [draft("bus-1", activated_at=cast.noon)])
+
+
 async def load(cast: Cast, **query: object) -> HealthPage:
+    """Return the devices of both workspaces, as far as there are two."""
     asked = HealthQuery(now=cast.noon, limit=1000)._replace(**query)  # type: ignore[arg-type]
-    return await cast.stores.reads.load_health(frozenset([WORKSPACE]), asked)
+    return await cast.stores.reads.load_health(frozenset([WORKSPACE, OTHER]), asked)
 
 
-@pytest.mark.parametrize("interval", [300, 600])
+@pytest.mark.parametrize(
+    ("interval", "workspaces"), [(300, 1), (600, 1), (300, 2)], ids=["", "slow", "two workspaces"]
+)
 async def test_sql_and_python_agree_about_every_device(
-    cast: Cast, database: Database, interval: int
+    cast: Cast, database: Database, interval: int, workspaces: int
 ) -> None:
+    """Of one workspace the statements compare less than of several (of_the_fleet)."""
     await scatter(cast, database, interval=interval)
+    if workspaces == 2:
+        await add_other(cast)
     page = await load(cast)
+    assert len({facts.workspace.workspace_id for facts in page.rows}) == workspaces
     states = [python_state(facts, cast.noon) for facts in page.rows]
     assert dict(page.counts) == dict.fromkeys(State, 0) | Counter(states)
     assert len(set(states)) == len(State)
@@ -121,6 +141,45 @@ async def test_sql_and_python_agree_about_every_device(
         chosen = await load(cast, states=frozenset([state]))
         assert [facts.device.device_id for facts in chosen.rows] == expected
         assert chosen.counts == page.counts
+
+
+async def test_a_device_without_a_sure_state_is_looked_up_once(
+    cast: Cast, database: Database
+) -> None:
+    """However many classes of limits there are."""
+    await scatter(cast, database)
+    await database.run(lambda link: link.execute("ANALYZE"))
+    plans: list[dict[str, Any]] = []
+
+    class Explaining(Meddled):
+        async def fetch(self, statement: str, *args: Any) -> Any:
+            if statement == sql("count_health"):
+                asked = f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}"
+                ((plan,),) = await self._connection.fetch(asked, *args)
+                plans.append(orjson.loads(plan)[0]["Plan"])
+            return await self._connection.fetch(statement, *args)
+
+    class ExplainingDatabase:
+        async def run(self, work: Any, **rest: Any) -> Any:
+            return await database.run(lambda link: work(Explaining(link, "", [])), **rest)
+
+    statements = HealthStatements(cast_type("Database", ExplainingDatabase()))
+    query = HealthQuery(now=cast.noon)
+    counted = await statements.count([WORKSPACE], query, by_workspace=False)
+    (plan,) = plans
+    look_ups = [
+        node["Actual Loops"]
+        for node in _nodes(plan)
+        if node.get("Relation Name") == "devices" and node["Alias"].startswith("d")
+    ]
+    assert look_ups
+    assert sum(look_ups) <= sum(counted.by_fleet[""].values())
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for each in plan.get("Plans", []):
+        yield from _nodes(each)
 
 
 async def test_retired_devices_are_left_out_whatever_their_age(
