@@ -155,10 +155,10 @@ NOT EXISTS (SELECT FROM devices gone
               AND gone.retired_at IS NOT NULL)
 
 -- part: health_counts
--- Devices with a sure state are counted in the scan. Of the others it keeps the place of the row,
--- and only these are looked up: the planner expects few elements of an array, and so it does not
--- read all devices. OFFSET 0 makes it one look-up of a device, and not one for each class. Counts
--- are those of each workspace (by_workspace), or of all of them under the empty name.
+-- Devices with a sure state are counted in the scan. The others are gathered, and only these are
+-- looked up: the planner expects few elements of an array, and so it does not read all devices.
+-- OFFSET 0 makes it one look-up of a device, and not one for each class. Counts are those of each
+-- workspace (by_workspace), or of all of them under the empty name.
 scanned AS MATERIALIZED (
     SELECT CASE WHEN :by_workspace::boolean THEN s.workspace_id ELSE '' END AS fleet,
            count(*) FILTER (WHERE
@@ -167,7 +167,8 @@ scanned AS MATERIALIZED (
 -- use: is_delayed
            ) AS delayed, count(*) FILTER (WHERE
 -- use: is_stale
-           ) AS stale, array_agg(s.ctid) FILTER (WHERE (
+           ) AS stale, array_agg(ROW(s.workspace_id, s.device_id, s.last_update_received_at))
+               FILTER (WHERE (
 -- use: sure_state
            ) IS NULL) AS others
     FROM bounds b JOIN device_state s ON s.workspace_id = b.workspace_id
@@ -185,8 +186,8 @@ scanned AS MATERIALIZED (
 -- use: state_of_device
            AS state, count(*) AS n
     FROM scanned
-    CROSS JOIN LATERAL unnest(scanned.others) AS other (place)
-    JOIN device_state s ON s.ctid = other.place
+    CROSS JOIN LATERAL unnest(scanned.others)
+        AS s (workspace_id text, device_id text, last_update_received_at timestamptz)
     CROSS JOIN LATERAL (
         SELECT * FROM devices d
         WHERE d.workspace_id = s.workspace_id AND d.device_id = s.device_id
