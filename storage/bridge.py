@@ -17,7 +17,7 @@ from storage.driver_errors import ConnectionEnded
 if TYPE_CHECKING:
     import asyncio
 
-NOBODY_WAITS: Final = "exception was never retrieved"  # asyncio, of one that is gone
+NOBODY_WAITS: Final = "exception was never retrieved"  # asyncio's words for an abandoned future
 # A connection that is lost. asyncpg's COPY leaves a future behind if the server has ended the
 # session just before; the call itself raises an error of its own.
 GONE: Final = (OSError, ConnectionEnded)

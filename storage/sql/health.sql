@@ -53,7 +53,7 @@ LEFT JOIN providers p ON p.workspace_id = c.workspace_id AND p.provider_id = c.p
 -- part: health_moment
 -- The instant is given (now), or read after the snapshot was taken, so that nothing seen is younger.
 -- `changes` is as in list_threshold_classes: it tells whether the configuration has changed since.
--- With a kept plan, too, only the wanted workspaces are read: of two branches, one is not executed.
+-- Only one branch of the UNION runs, with a kept plan, too: so only the wanted workspaces are read.
 moment AS MATERIALIZED (
     SELECT coalesce(:now::timestamptz, clock_timestamp()) AS evaluated_at
 ), stamp AS MATERIALIZED (
@@ -66,8 +66,8 @@ moment AS MATERIALIZED (
 -- part: health_limits
 -- The limits of each class as instants, and the bounds of each workspace. What arrived since
 -- `fresh_since` is healthy in every class, and not stale since `not_stale_since`; what arrived before
--- `stale_before` is stale in every class, and delayed at least before `late_before`. So most devices
--- have their state without a look at their class.
+-- `stale_before` is stale in every class, and before `late_before` it is delayed or stale. So most
+-- devices have their state without a look at their class.
 classes AS MATERIALIZED (
     SELECT c.workspace_id, c.provider_id, c.delayed_after, c.stale_after, c.grace,
            moment.evaluated_at - c.delayed_behind AS delayed_before,
@@ -142,14 +142,14 @@ AND coalesce(d.stale_after_seconds, -1) = c.stale_after
 AND coalesce(d.grace_seconds, -1) = c.grace
 
 -- part: of_the_fleet
--- The states (s) of the workspaces that are asked about. If they are one, PostgreSQL compares devices
+-- The states (s) of the workspaces that are asked about. For one workspace, PostgreSQL compares devices
 -- by their ids alone, which takes a third less time: these statements are planned anew each time, so
 -- that it knows.
 CASE WHEN :only_workspace::text IS NOT NULL THEN s.workspace_id = :only_workspace
      ELSE :workspaces::text[] IS NULL OR s.workspace_id = ANY (:workspaces) END
 
 -- part: not_retired
--- Retired devices keep their row of device_state. An index has them, and no others.
+-- Retired devices keep their row of device_state. A partial index lists only them.
 NOT EXISTS (SELECT FROM devices gone
             WHERE gone.workspace_id = s.workspace_id AND gone.device_id = s.device_id
               AND gone.retired_at IS NOT NULL)
