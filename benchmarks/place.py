@@ -157,7 +157,8 @@ async def read_stored(dsn: str, workspace_id: str) -> Stored:
 async def read_events(dsn: str, workspace_id: str) -> list[tuple[str, int, str]]:
     """Return device, sequence and readings of each event of one workspace, in order.
 
-    References and old commits have the readings in the table itself.
+    References and old commits have the readings in the table itself. The view shows an event
+    without readings as NULL.
     """
     ((view,),) = await fetch(dsn, "SELECT to_regclass('readable_events') IS NOT NULL")
     source = "readable_events" if view else "events"
@@ -165,7 +166,7 @@ async def read_events(dsn: str, workspace_id: str) -> list[tuple[str, int, str]]
         (device_id, sequence, readings)
         for device_id, sequence, readings in await fetch(
             dsn,
-            f"SELECT device_id, sequence, readings::text FROM {source} "
+            f"SELECT device_id, sequence, coalesce(readings::text, '{{}}') FROM {source} "
             "WHERE starts_with(workspace_id, $1) ORDER BY device_id, sequence",
             workspace_id,
         )

@@ -142,9 +142,9 @@ AND coalesce(d.stale_after_seconds, -1) = c.stale_after
 AND coalesce(d.grace_seconds, -1) = c.grace
 
 -- part: of_the_fleet
--- The states (s) of the workspaces that are asked about. For one workspace, PostgreSQL compares devices
--- by their ids alone, which takes a third less time: these statements are planned anew each time, so
--- that it knows.
+-- The states (s) of the workspaces that are asked about. For one workspace, PostgreSQL compares
+-- devices by their ids alone, and a scan takes a third less time. It knows which of both this is,
+-- because these statements are planned anew each time.
 CASE WHEN :only_workspace::text IS NOT NULL THEN s.workspace_id = :only_workspace
      ELSE :workspaces::text[] IS NULL OR s.workspace_id = ANY (:workspaces) END
 
