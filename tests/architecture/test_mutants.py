@@ -10,7 +10,8 @@ import pytest
 from tests.acceptance_mutants import MUTANTS
 from tests.architecture.source import ROOT
 from tests.cutover_mutants import MUTANTS as CUTOVER_MUTANTS
-from tests.mutants import Mutant, read_verdict
+from tests.log_catalogue import PAGE
+from tests.mutants import COPIED, Mutant, read_verdict
 from tests.requirements import held_by, over_http
 
 if TYPE_CHECKING:
@@ -29,6 +30,10 @@ def test_every_mutant_changes_the_code_as_it_is(mutant: Mutant, tmp_path: Path) 
     assert edited != (ROOT / mutant.edit.file).read_text(encoding="utf-8")
     if path.suffix == ".py":
         compile(edited, str(path), "exec")
+
+
+def test_a_copy_has_the_page_that_the_tests_of_acceptance_read() -> None:
+    assert PAGE.relative_to(ROOT).parts[0] in COPIED
 
 
 def test_ten_ids_are_tried_each_with_a_test_of_its_own() -> None:
