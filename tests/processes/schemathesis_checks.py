@@ -95,7 +95,7 @@ def refusal_is_beyond_a_schema(_ctx: CheckContext, response: Response, case: Cas
 
 
 def _has_rules_of_its_own(operation_id: str, pointer: str) -> bool:
-    """Return whether a member is judged by more than a schema: settings, by the provider's type."""
+    """Return whether more than a schema judges a member: the provider's type, or what is stored."""
     if operation_id in {"put_provider", "patch_provider"}:
         return pointer.startswith("/settings")
     if operation_id == "patch_cutover" and pointer == "/legacy/base_url":

@@ -118,7 +118,7 @@ async def load(cast: Cast, **query: object) -> HealthPage:
 
 
 @pytest.mark.parametrize(
-    ("interval", "workspaces"), [(300, 1), (600, 1), (300, 2)], ids=["", "slow", "two workspaces"]
+    ("interval", "workspaces"), [(300, 1), (600, 1), (300, 2)], ids=["alone", "slow", "beside"]
 )
 async def test_sql_and_python_agree_about_every_device(
     cast: Cast, database: Database, interval: int, workspaces: int
@@ -167,7 +167,7 @@ async def test_a_device_without_a_sure_state_is_looked_up_once(
     query = HealthQuery(now=cast.noon)
     counted = await statements.count([WORKSPACE], query, by_workspace=False)
     (plan,) = plans
-    look_ups = [
+    look_ups = [  # PostgreSQL may number the alias d
         node["Actual Loops"]
         for node in _nodes(plan)
         if node.get("Relation Name") == "devices" and node["Alias"].startswith("d")
